@@ -1,0 +1,98 @@
+package catalog
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// AnyDatabase in Claims.Database is every database.
+const AnyDatabase = "*"
+
+// Errors of Verify.
+var (
+	// ErrToken: the token is not one of this server's.
+	ErrToken = errors.New("catalog: invalid token")
+	// ErrExpired: the token was one, its time is over.
+	ErrExpired = errors.New("catalog: token expired")
+)
+
+// Token is a signed token. Printing it doesn't reveal it; string(t) does.
+type Token string
+
+// String hides the token.
+func (Token) String() string { return "[token]" }
+
+// GoString hides the token.
+func (Token) GoString() string { return "[token]" }
+
+// Claims is what a token says.
+type Claims struct {
+	ID       string // random, of Sign's making if empty
+	Subject  string // whom the token is for, if anybody said so
+	Database string // a database's name, or AnyDatabase
+	Access   Access
+	Issued   time.Time // Sign's time if zero
+	Expires  time.Time // never if zero
+}
+
+// Allows reports whether the token is for that database.
+func (c Claims) Allows(database string) bool {
+	return c.Database == database || c.Database == AnyDatabase
+}
+
+// payload is the claims in their encoded form; names are short since every
+// request carries them.
+type payload struct {
+	Database string `json:"db"`
+	Access   string `json:"a"`
+	jwt.RegisteredClaims
+}
+
+// Sign makes a token.
+func (k *Key) Sign(c Claims) (Token, error) {
+	if c.Database == "" || c.Access == 0 {
+		return "", errors.New("catalog: a token needs a database and an access")
+	}
+	if c.ID == "" {
+		var id [6]byte
+		if _, err := rand.Read(id[:]); err != nil {
+			return "", fmt.Errorf("catalog: sign token: %w", err)
+		}
+		c.ID = base64.RawURLEncoding.EncodeToString(id[:])
+	}
+	if c.Issued.IsZero() {
+		c.Issued = time.Now()
+	}
+	p := &payload{Database: c.Database, Access: c.Access.String()}
+	p.ID, p.Subject, p.IssuedAt = c.ID, c.Subject, jwt.NewNumericDate(c.Issued)
+	if !c.Expires.IsZero() {
+		p.ExpiresAt = jwt.NewNumericDate(c.Expires)
+	}
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, p)
+	delete(t.Header, "typ") // optional, and every request carries it
+	s, err := t.SignedString(k.private)
+	if err != nil {
+		return "", fmt.Errorf("catalog: sign token: %w", err)
+	}
+	return Token(s), nil
+}
+
+func (p *payload) claims() (Claims, error) {
+	a, err := ParseAccess(p.Access)
+	if err != nil || p.Database == "" {
+		return Claims{}, fmt.Errorf("%w: no database or no access in it", ErrToken)
+	}
+	c := Claims{ID: p.ID, Subject: p.Subject, Database: p.Database, Access: a}
+	if p.IssuedAt != nil {
+		c.Issued = p.IssuedAt.Time
+	}
+	if p.ExpiresAt != nil {
+		c.Expires = p.ExpiresAt.Time
+	}
+	return c, nil
+}
