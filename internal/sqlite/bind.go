@@ -178,3 +178,17 @@ func (s *Stmt) bindMemory(i int, p uintptr, n int, destroy uintptr, text bool) e
 	}
 	return s.bindResult(lib.Xsqlite3_bind_blob64(s.c.tls, s.p, int32(i), p, uint64(n), destroy))
 }
+
+// Bound returns copies of the values the parameters are bound to.
+func (s *Stmt) Bound() []Value {
+	n := s.BindCount()
+	if n == 0 {
+		return nil
+	}
+	first := (*lib.TVdbe)(ptr(s.p)).FaVar
+	vals := make([]Value, n)
+	for i := range vals {
+		vals[i] = s.c.copyCell((*lib.TMem)(ptr(first + uintptr(i)*memSize)))
+	}
+	return vals
+}

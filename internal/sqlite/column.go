@@ -24,13 +24,21 @@ func (s *Stmt) ColumnCount() int {
 	return int(lib.Xsqlite3_column_count(s.c.tls, s.p))
 }
 
+// Reprepared returns how often SQLite has compiled the statement again because
+// the schema had changed. When the number moves, the columns may be others.
+func (s *Stmt) Reprepared() uint32 {
+	if s.p == 0 {
+		return 0
+	}
+	return (*lib.TVdbe)(ptr(s.p)).FaCounter[lib.SQLITE_STMTSTATUS_REPREPARE]
+}
+
 // ColumnName returns the name of result column i, counted from 0.
 func (s *Stmt) ColumnName(i int) string {
 	if s.p == 0 {
 		return ""
 	}
-	// SQLite recompiles a statement by itself when the schema has changed.
-	n := (*lib.TVdbe)(ptr(s.p)).FaCounter[lib.SQLITE_STMTSTATUS_REPREPARE]
+	n := s.Reprepared()
 	if s.meta.names == nil || s.meta.reprepares != n {
 		names := make([]string, lib.Xsqlite3_column_count(s.c.tls, s.p))
 		for i := range names {

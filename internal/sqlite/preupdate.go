@@ -7,15 +7,15 @@ import (
 
 // Operations of a PreUpdate.
 const (
-	OpInsert byte = lib.SQLITE_INSERT
-	OpUpdate byte = lib.SQLITE_UPDATE
-	OpDelete byte = lib.SQLITE_DELETE
+	Insert byte = lib.SQLITE_INSERT
+	Update byte = lib.SQLITE_UPDATE
+	Delete byte = lib.SQLITE_DELETE
 )
 
 // PreUpdate describes a row that is about to change. It is valid only during
 // the callback.
 type PreUpdate struct {
-	Op    byte   // OpInsert, OpUpdate or OpDelete
+	Op    byte   // Insert, Update or Delete
 	DB    string // "main", "temp" or the name of an attached database
 	Table string
 	// OldRowID and NewRowID are meaningless for a WITHOUT ROWID table.
