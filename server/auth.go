@@ -1,0 +1,125 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// grant is what a request may do with its database.
+type grant struct {
+	access tenant.Access
+	create bool // create the database if there is none
+}
+
+// authorize returns what the request's token allows on the database.
+func (s *Server) authorize(r *http.Request, database string) (grant, error) {
+	if s.cfg.Dev {
+		return grant{access: tenant.AccessFull, create: true}, checkOrigin(r)
+	}
+	token, err := bearer(r.Header)
+	if err != nil {
+		return grant{}, err
+	}
+	c, err := s.verifier.Verify(token)
+	if err != nil {
+		return grant{}, err
+	}
+	if !c.Allows(database) {
+		return grant{}, &problem{code: CodeForbidden, message: "the token is for another database"}
+	}
+	var g grant
+	if c.Access.CanPull() {
+		g.access |= tenant.AccessPull
+	}
+	if c.Access.CanPush() {
+		g.access |= tenant.AccessPush
+		g.create = true
+	}
+	return g, nil
+}
+
+// bearer returns the token of a request.
+func bearer(h http.Header) (catalog.Token, error) {
+	v := h.Get("Authorization")
+	if v == "" {
+		return "", &problem{code: CodeUnauthorized, message: "this server asks for a token: make one with 'agentdb token create NAME'"}
+	}
+	scheme, token, _ := strings.Cut(v, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", &problem{code: CodeUnauthorized, message: "the Authorization header must be 'Bearer TOKEN'"}
+	}
+	return catalog.Token(strings.TrimSpace(token)), nil
+}
+
+// checkOrigin turns away web pages of other sites: without tokens, any page in
+// the developer's browser could otherwise write to the databases.
+func checkOrigin(r *http.Request) error {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return nil
+	}
+	if u, err := url.Parse(origin); err == nil && isLoopback(u.Host) {
+		return nil
+	}
+	return &problem{code: CodeForbidden, message: "a server in dev mode takes no requests of web pages from elsewhere"}
+}
+
+// permit checks that the grant covers what a sync asks for.
+func (g grant) permit(req *wire.Request) error {
+	if (len(req.Changes) > 0 || req.Strict != nil) && !g.access.Has(tenant.AccessPush) {
+		return &problem{code: CodeForbidden, message: "the token doesn't allow sending changes: use one with access full or push, or open the database in pull mode"}
+	}
+	if req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0 && !g.access.Has(tenant.AccessPull) {
+		return &problem{code: CodeForbidden, message: "the token doesn't allow receiving changes: use one with access full, read or pull, or open the database in push mode"}
+	}
+	return nil
+}
+
+// TokenSpec says what a token is for.
+type TokenSpec struct {
+	// Database is the name of a database, or "*" for all of them.
+	Database string
+	// Access is full, read, push or pull; full if empty.
+	Access string
+	// Expires is how long the token is good; forever if zero.
+	Expires time.Duration
+	// Subject names whom the token is for, if that matters to anybody.
+	Subject string
+}
+
+// CreateToken makes a token for the server of a data directory, running or not.
+// The signing key is made if there is none yet.
+func CreateToken(dataDir string, spec TokenSpec) (string, error) {
+	if spec.Database != catalog.AnyDatabase {
+		if _, err := tenant.ParseName(spec.Database); err != nil {
+			return "", fmt.Errorf("server: create token: %w", err)
+		}
+	}
+	c := catalog.Claims{Database: spec.Database, Access: catalog.AccessFull, Subject: spec.Subject, Issued: time.Now()}
+	if spec.Access != "" {
+		a, err := catalog.ParseAccess(spec.Access)
+		if err != nil {
+			return "", fmt.Errorf("server: create token: %w", err)
+		}
+		c.Access = a
+	}
+	switch {
+	case spec.Expires < 0:
+		return "", fmt.Errorf("server: create token: it would have expired already, %v ago", -spec.Expires)
+	case spec.Expires > 0:
+		c.Expires = c.Issued.Add(spec.Expires)
+	}
+	key, err := catalog.OpenKey(dataDir)
+	if err != nil {
+		return "", fmt.Errorf("server: create token: %w", err)
+	}
+	t, err := key.Sign(c)
+	return string(t), err
+}

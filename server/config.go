@@ -1,0 +1,98 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// Config is what New needs to know. Only DataDir has no default.
+type Config struct {
+	// DataDir holds everything the server keeps: the history of all
+	// databases, the signing key, and cached files. It is created if it
+	// doesn't exist. One server at a time uses it.
+	DataDir string
+	// Dev asks for no tokens, and creates a database at its first use. Serve
+	// then refuses to listen on anything but a loopback address.
+	Dev bool
+	// Domain is the server's own host name. With it NAME.Domain is the
+	// database NAME and every other host is the database "default". Without
+	// it the first label of any host that has a dot, and is not an IP
+	// address, is the name: agent7.localhost, agent7.example.com.
+	Domain string
+	// Logger gets one line per request at level info. None by default.
+	Logger *slog.Logger
+	// Limits protect the server and its tenants from one another.
+	Limits Limits
+}
+
+// Limits of a server; a zero field is its default.
+type Limits struct {
+	// MaxBody is the largest request body in bytes, 64 MiB by default.
+	MaxBody int64
+	// MaxDecoded is the same once decompressed, 256 MiB by default.
+	MaxDecoded int64
+	// MaxTransaction is the largest single transaction in bytes, encoded;
+	// 128 MiB by default.
+	MaxTransaction int64
+	// MaxMemory bounds the request bodies being worked on at any time, in
+	// bytes, compressed and decompressed; 1 GiB by default. Requests above
+	// it are turned away for a moment.
+	MaxMemory int64
+	// MaxConnections is how many connections Serve has open; 10,000 by
+	// default. Those above it get an error.
+	MaxConnections int
+	// MaxHeader is the largest request header in bytes, 16 KiB by default.
+	MaxHeader int
+	// MaxWait is how long a client may wait for news in one request, 50 s by
+	// default; a client that asks for more gets this much.
+	MaxWait time.Duration
+	// IOTimeout is how long the server waits for a client that neither
+	// sends nor takes bytes in the middle of a message, 30 s by default.
+	IOTimeout time.Duration
+	// IdleTimeout is how long a connection is kept between requests, 3
+	// minutes by default.
+	IdleTimeout time.Duration
+	// ShutdownTimeout is how long Serve waits for requests under way when
+	// it is told to stop, 10 s by default.
+	ShutdownTimeout time.Duration
+}
+
+// defaults fills the zero fields of a Config, and checks the others.
+func (c Config) defaults() (Config, error) {
+	if c.DataDir == "" {
+		return c, errors.New("server: Config.DataDir is empty")
+	}
+	c.Domain = strings.ToLower(strings.Trim(c.Domain, "."))
+	if strings.ContainsAny(c.Domain, ":/ ") {
+		return c, fmt.Errorf("server: Config.Domain %q is not a host name", c.Domain)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &c.Limits
+	orDefault(&l.MaxBody, 64<<20)
+	orDefault(&l.MaxDecoded, 256<<20)
+	orDefault(&l.MaxTransaction, 128<<20)
+	orDefault(&l.MaxMemory, 1<<30)
+	orDefault(&l.MaxConnections, 10_000)
+	orDefault(&l.MaxHeader, 16<<10)
+	orDefault(&l.MaxWait, 50*time.Second)
+	orDefault(&l.IOTimeout, 30*time.Second)
+	orDefault(&l.IdleTimeout, 3*time.Minute)
+	orDefault(&l.ShutdownTimeout, 10*time.Second)
+	if l.MaxBody < wire.PageSize || l.MaxDecoded < wire.PageSize || l.MaxTransaction < wire.PageSize {
+		return c, fmt.Errorf("server: a limit of Config.Limits is below %d bytes", wire.PageSize)
+	}
+	return c, nil
+}
+
+func orDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}

@@ -1,0 +1,141 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// Code names a kind of error to a client. The set is closed.
+type Code string
+
+// The codes.
+const (
+	CodeMalformed    Code = "malformed"    // the request makes no sense
+	CodeVersion      Code = "version"      // another version of the protocol
+	CodeUnauthorized Code = "unauthorized" // no token, or not a good one
+	CodeForbidden    Code = "forbidden"    // a good token for something else
+	CodeNotFound     Code = "not_found"    // no such database or path
+	CodeMethod       Code = "method"       // the path takes another method
+	CodeConflict     Code = "diverged"     // histories that can't be joined
+	CodeTooLarge     Code = "too_large"    // above a limit on one request
+	CodeQuota        Code = "quota"        // no room left
+	CodeUnavailable  Code = "unavailable"  // try again in a moment
+	CodeInternal     Code = "internal"     // the server's fault
+)
+
+// status is the one table from codes to HTTP.
+func (c Code) status() int {
+	switch c {
+	case CodeMalformed, CodeVersion:
+		return http.StatusBadRequest
+	case CodeUnauthorized:
+		return http.StatusUnauthorized
+	case CodeForbidden:
+		return http.StatusForbidden
+	case CodeNotFound:
+		return http.StatusNotFound
+	case CodeMethod:
+		return http.StatusMethodNotAllowed
+	case CodeConflict:
+		return http.StatusConflict
+	case CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case CodeQuota:
+		return http.StatusInsufficientStorage
+	case CodeUnavailable:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// statusGone is logged for a client that left before its answer.
+const statusGone = 499
+
+// problem is an error with what a client may know of it.
+type problem struct {
+	code    Code
+	message string // for the client
+	err     error  // for the log; may be nil
+}
+
+func (p *problem) Error() string {
+	if p.err == nil {
+		return p.message
+	}
+	return p.message + ": " + p.err.Error()
+}
+
+func (p *problem) Unwrap() error { return p.err }
+
+// asProblem decides what a client learns of an error: what a handler made a
+// problem of itself, or a fixed text for each kind that packages below know.
+func asProblem(err error) *problem {
+	if p := (*problem)(nil); errors.As(err, &p) {
+		return p
+	}
+	for _, k := range []struct {
+		is      error
+		code    Code
+		message string
+	}{
+		{wire.ErrVersion, CodeVersion, "this server speaks version " + strconv.Itoa(wire.Version) + " of the sync protocol: upgrade the older of client and server"},
+		{wire.ErrTooLarge, CodeTooLarge, "the request is above the server's limit once decompressed: sync in smaller steps"},
+		{wire.ErrMalformed, CodeMalformed, "the request is damaged or not of the sync protocol: send it again"},
+		{catalog.ErrExpired, CodeUnauthorized, "the token has expired: get a new one"},
+		{catalog.ErrToken, CodeUnauthorized, "the token is not one of this server: make one with 'agentdb token create NAME'"},
+		{tenant.ErrBadName, CodeMalformed, "a database's name has 1 to 64 of a-z, 0-9, '-', '_' and '.', and starts with a letter or a digit"},
+		{tenant.ErrNotFound, CodeNotFound, "no such database: it is created by its first push with a token that allows it"},
+		{tenant.ErrForbidden, CodeForbidden, "the token doesn't allow this"},
+		{tenant.ErrMalformed, CodeMalformed, "a change in the request can't be decoded: upgrade the older of client and server"},
+		{tenant.ErrTooLarge, CodeTooLarge, "a transaction is above the server's limit: write less in one transaction"},
+		{tenant.ErrQuota, CodeQuota, "the database or the server has no room left: delete data, or ask for more room"},
+		{tenant.ErrBusy, CodeUnavailable, "too much is queued for this database: try again in a moment"},
+		{tenant.ErrDiverged, CodeConflict, "the histories of the file and the server contradict one another: join the database with a new file"},
+		{tenant.ErrClosed, CodeUnavailable, "the server is shutting down: try again in a moment"},
+		{context.DeadlineExceeded, CodeUnavailable, "the request took too long: try again in a moment"},
+	} {
+		if errors.Is(err, k.is) {
+			return &problem{code: k.code, message: k.message, err: err}
+		}
+	}
+	return &problem{code: CodeInternal, message: "the server met an error of its own: its log has the details", err: err}
+}
+
+// errorBody is the JSON of an error.
+type errorBody struct {
+	Error errorDetail `json:"error"`
+}
+
+type errorDetail struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	Request string `json:"request,omitempty"` // the id in the server's log
+}
+
+// write answers with the problem.
+func (p *problem) write(w http.ResponseWriter, request string) {
+	body, err := json.Marshal(errorBody{errorDetail{p.code, p.message, request}})
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	h := w.Header()
+	h["Date"] = nil
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	switch p.code {
+	case CodeUnauthorized:
+		h.Set("WWW-Authenticate", "Bearer")
+	case CodeUnavailable:
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(p.code.status())
+	_, _ = w.Write(body) // the client is gone; there is nobody to tell
+}

@@ -1,0 +1,217 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// databases is what the server needs of the open databases.
+type databases interface {
+	// Sync applies a request to a database and answers it. With create the
+	// database is created if there is none. It blocks for a request that
+	// waits for news.
+	Sync(ctx context.Context, name string, acc tenant.Access, create bool, req *wire.Request) (*tenant.Answer, error)
+	// Stats counts what happened so far.
+	Stats() tenant.Stats
+	// Drain answers the requests that wait for news, and lets none wait from
+	// now on.
+	Drain()
+	// Close closes the databases. Nothing is called after it.
+	Close(ctx context.Context) error
+}
+
+// Server is the server of all databases of a data directory. It is an
+// http.Handler, safe for concurrent use.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	dbs      databases
+	verifier *catalog.Verifier // nil in dev mode
+	metrics  *metrics
+	mux      *http.ServeMux
+	memory   budget
+	requests atomic.Uint64 // the last request's number
+
+	mu     sync.Mutex
+	active int           // requests under way; guarded by mu
+	idle   chan struct{} // made by Close, closed when active is 0; guarded by mu
+	closed chan struct{} // closed when the databases are
+	err    error         // of closing them; written before closed is
+}
+
+// New opens the data directory and returns its server.
+func New(cfg Config) (*Server, error) {
+	cfg, err := cfg.defaults()
+	if err != nil {
+		return nil, err
+	}
+	dbs, err := openDatabases(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("server: open %s: %w", cfg.DataDir, err)
+	}
+	s, err := newServer(cfg, dbs)
+	if err != nil {
+		return nil, errors.Join(err, dbs.Close(context.Background()))
+	}
+	return s, nil
+}
+
+// newServer returns a server of these databases; cfg has its defaults.
+func newServer(cfg Config, dbs databases) (*Server, error) {
+	s := &Server{
+		cfg:    cfg,
+		log:    cfg.Logger,
+		dbs:    dbs,
+		mux:    http.NewServeMux(),
+		memory: budget{max: cfg.Limits.MaxMemory},
+		closed: make(chan struct{}),
+	}
+	if !cfg.Dev {
+		key, err := catalog.OpenKey(cfg.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		s.verifier = key.Verifier(nil)
+	}
+	s.metrics = newMetrics(dbs)
+	s.mux.HandleFunc("/sync", s.handle("sync", s.sync))
+	s.mux.HandleFunc("/db/{name}/sync", s.handle("sync", s.sync))
+	s.mux.HandleFunc("/healthz", s.handle("healthz", s.healthz))
+	s.mux.HandleFunc("/version", s.handle("version", s.version))
+	s.mux.HandleFunc("/metrics", s.handle("metrics", s.serveMetrics))
+	s.mux.HandleFunc("/", s.handle("other", s.notFound))
+	return s, nil
+}
+
+// Handler returns the server as a handler; the same as the server itself.
+func (s *Server) Handler() http.Handler { return s }
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		asProblem(tenant.ErrClosed).write(w, "")
+		return
+	}
+	defer s.leave()
+	s.mux.ServeHTTP(w, r)
+}
+
+// enter counts a request in, unless the server is closing.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle != nil {
+		return false
+	}
+	s.active++
+	return true
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active--
+	if s.active == 0 && s.idle != nil {
+		close(s.idle)
+	}
+}
+
+// closing reports whether Close was called.
+func (s *Server) closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.idle != nil
+}
+
+// Close turns new requests away, waits for those under way, and closes the
+// databases. Requests that wait for news are answered at once. When ctx ends
+// Close returns its error, and the databases are closed as soon as the last
+// request is done. Close may be called more than once.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+		if s.active == 0 {
+			close(s.idle)
+		}
+		go func(idle <-chan struct{}) {
+			<-idle
+			s.err = s.dbs.Close(context.WithoutCancel(ctx))
+			close(s.closed)
+		}(s.idle)
+	}
+	s.mu.Unlock()
+	s.dbs.Drain()
+	select {
+	case <-s.closed:
+		return s.err
+	case <-ctx.Done():
+		return fmt.Errorf("server: close: requests are still under way: %w", ctx.Err())
+	}
+}
+
+func (s *Server) healthz(w *recorder, r *http.Request) error {
+	if err := onlyGet(r); err != nil {
+		return err
+	}
+	return w.json(map[string]string{"status": "ok"})
+}
+
+func (s *Server) version(w *recorder, r *http.Request) error {
+	if err := onlyGet(r); err != nil {
+		return err
+	}
+	return w.json(map[string]any{"version": Version(), "protocol": wire.Version})
+}
+
+func (s *Server) serveMetrics(w *recorder, r *http.Request) error {
+	if err := onlyGet(r); err != nil {
+		return err
+	}
+	s.metrics.handler.ServeHTTP(w, r)
+	return nil
+}
+
+func (s *Server) notFound(*recorder, *http.Request) error {
+	return &problem{code: CodeNotFound, message: "nothing is here: a database syncs by POST to /db/NAME/sync, see also /healthz, /metrics and /version"}
+}
+
+func onlyGet(r *http.Request) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return &problem{code: CodeMethod, message: "use GET here"}
+	}
+	return nil
+}
+
+// json answers with v.
+func (w *recorder) json(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	_, _ = w.Write(b) // the client is gone; there is nobody to tell
+	return nil
+}
+
+// Version returns the version of the program that this package is built into,
+// as the go command stamped it.
+func Version() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "(devel)"
+}
