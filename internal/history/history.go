@@ -18,33 +18,34 @@ const Latest = math.MaxUint64
 // Errors to branch on; they come wrapped, use errors.Is.
 var (
 	// ErrNotFound: there is no database of that name.
-	ErrNotFound = errors.New("history: database not found")
+	ErrNotFound = errors.New("database not found")
 	// ErrExists: the name is taken.
-	ErrExists = errors.New("history: database exists")
+	ErrExists = errors.New("database exists")
 	// ErrConflict: the expected head of an Append is not the head.
-	ErrConflict = errors.New("history: head has moved")
+	ErrConflict = errors.New("head has moved")
 	// ErrHorizon: retention dropped what was asked for; send a snapshot instead.
-	ErrHorizon = errors.New("history: below the retention horizon")
+	ErrHorizon = errors.New("below the retention horizon")
 	// ErrNoRevision: the revision is beyond the head.
-	ErrNoRevision = errors.New("history: no such revision")
+	ErrNoRevision = errors.New("no such revision")
 	// ErrNoPage: the page is beyond the size of the database at that revision.
-	ErrNoPage = errors.New("history: no such page")
+	ErrNoPage = errors.New("no such page")
 	// ErrNoMeta: the metadata key has no value.
-	ErrNoMeta = errors.New("history: no such metadata")
-	// ErrAborted: an accepted commit will never become durable. The head has
+	ErrNoMeta = errors.New("no such metadata")
+	// ErrAborted: an accepted write will never become durable. The head has
 	// fallen back to the durable head: re-read it and drop what was derived from
 	// the lost commits.
-	ErrAborted = errors.New("history: commit aborted")
+	ErrAborted = errors.New("commit aborted")
 	// ErrCorrupt: stored data does not match its checksum or its hash.
-	ErrCorrupt = errors.New("history: corrupt")
+	ErrCorrupt = errors.New("corrupt")
 	// ErrInvalid: an argument breaks a documented limit.
-	ErrInvalid = errors.New("history: invalid argument")
+	ErrInvalid = errors.New("invalid argument")
 	// ErrFull: the disk has less room left than the reserve; reads still work.
-	ErrFull = errors.New("history: disk full")
-	// ErrFailed: the storage engine failed and the store must be reopened.
-	ErrFailed = errors.New("history: store failed")
+	ErrFull = errors.New("disk full")
+	// ErrFailed: the storage engine failed and the store must be reopened. Writes
+	// that were in flight may or may not be there then.
+	ErrFailed = errors.New("store failed")
 	// ErrClosed: the store is closed.
-	ErrClosed = errors.New("history: store closed")
+	ErrClosed = errors.New("store closed")
 )
 
 // DBID names a database: 1 to 64 bytes, validated further by the caller.
@@ -184,8 +185,9 @@ type Store interface {
 	Metas(ctx context.Context, id DBID, prefix string) iter.Seq2[Meta, error]
 
 	// Retain drops what only revisions below horizon need. Those are refused
-	// with ErrHorizon from then on; a horizon below the present one does
-	// nothing. Forks keep the revision they were made from.
+	// with ErrHorizon from then on. A horizon below the present one does
+	// nothing; the present one again finishes what was interrupted and reclaims
+	// what deleted forks needed. Forks keep the revision they were made from.
 	Retain(ctx context.Context, id DBID, horizon uint64) error
 
 	// Close makes accepted commits durable, stops all goroutines and releases

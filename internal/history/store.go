@@ -1,12 +1,298 @@
 package history
 
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
 // Pebble is the Store of one machine, on the LSM engine of that name.
-type Pebble struct{ Store }
+type Pebble struct {
+	opt    Options
+	db     *pebble.DB
+	table  *table
+	commit *committer
+	reaper *reaper
+
+	names keyLocks[DBID]   // who creates or deletes a name; taken before ids
+	ids   keyLocks[uint64] // who changes what forks of a database rely on
+
+	idMu   sync.Mutex
+	nextID uint64 // guarded by idMu
+
+	full       atomic.Bool // the disk has less than the reserve
+	stop       chan struct{}
+	background sync.WaitGroup
+	closeOnce  sync.Once
+	closeErr   error
+}
 
 var _ Store = (*Pebble)(nil)
 
-// Open opens or creates a store.
-func Open(o Options) (*Pebble, error) { panic("not yet") }
+// Open opens or creates a store. What a crash left half-done in the background
+// is taken up again.
+func Open(o Options) (*Pebble, error) {
+	o = o.withDefaults()
+	db, err := pebble.Open(o.Dir, engineOptions(o))
+	if err != nil {
+		return nil, fmt.Errorf("history: open %s: %w", o.Dir, engineErr(err))
+	}
+	p := &Pebble{opt: o, db: db, table: newTable(o.Handles), stop: make(chan struct{})}
+	if err := p.loadNextID(); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("history: open %s: %w", o.Dir, err)
+	}
+	p.commit = newCommitter(db, p.table, p.admit, func(err error) {
+		o.Logger.Error("history: store failed", "err", err)
+	})
+	p.reaper = startReaper(p)
+	p.checkSpace()
+	p.background.Go(p.watchSpace)
+	return p, nil
+}
 
-// Usage returns the approximate number of bytes that a database has on disk.
-func (p *Pebble) Usage() {}
+func (p *Pebble) loadNextID() error {
+	raw, err := p.get(keyNextID)
+	if err != nil {
+		return err
+	}
+	if p.nextID = 1; raw != nil {
+		p.nextID, err = parseU64(raw)
+	}
+	return err
+}
+
+// Close makes accepted commits durable, stops all goroutines and releases the
+// storage. It is safe to call twice.
+func (p *Pebble) Close() error {
+	p.closeOnce.Do(func() {
+		close(p.stop)
+		p.reaper.close()
+		p.table.close()
+		p.commit.close()
+		p.background.Wait()
+		p.closeErr = p.closeEngine()
+	})
+	return p.closeErr
+}
+
+// closeEngine closes the engine unless it failed: then its locks may be held for
+// ever.
+func (p *Pebble) closeEngine() (err error) {
+	if err := p.commit.dead(); err != nil {
+		return fmt.Errorf("history: close: %w", err)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("history: close: %v", r)
+		}
+	}()
+	if err := p.db.Close(); err != nil {
+		return fmt.Errorf("history: close: %w", err)
+	}
+	return nil
+}
+
+// admit refuses writes while the disk is full.
+func (p *Pebble) admit() error {
+	if p.full.Load() {
+		return ErrFull
+	}
+	return nil
+}
+
+func (p *Pebble) watchSpace() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+			p.checkSpace()
+		}
+	}
+}
+
+func (p *Pebble) checkSpace() {
+	if p.opt.ReserveBytes < 0 {
+		return
+	}
+	u, err := p.opt.FS.GetDiskUsage(p.opt.Dir)
+	if err != nil {
+		return // not every file system can tell
+	}
+	full := u.AvailBytes < uint64(p.opt.ReserveBytes)
+	if p.full.Swap(full) != full {
+		p.opt.Logger.Warn("history: disk space", "full", full, "available", u.AvailBytes)
+	}
+}
+
+// acquire begins an operation on a database; table.release ends it.
+func (p *Pebble) acquire(ctx context.Context, id DBID) (*handle, error) {
+	if len(id) == 0 || len(id) > maxName {
+		return nil, ErrNotFound
+	}
+	h, err := p.table.acquire(ctx, id, p.load)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := h.state(); err != nil {
+		p.table.release(h)
+		return nil, err
+	}
+	return h, nil
+}
+
+// opErr says what failed.
+func opErr(op string, id DBID, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("history: %s %q: %w", op, string(id), err)
+}
+
+// write commits an administrative batch and waits until it is durable,
+// whatever the caller's context says: the caller holds locks that must not be
+// released before the outcome is known.
+func (p *Pebble) write(b *pebble.Batch, exempt bool) error {
+	done := make(chan error, 1)
+	p.table.hold()
+	p.commit.enqueue(&request{batch: b, exempt: exempt, done: func(err error) { done <- err }})
+	return <-done
+}
+
+// Create implements Store.
+func (p *Pebble) Create(_ context.Context, id DBID) error {
+	return opErr("create", id, p.create(id))
+}
+
+func (p *Pebble) create(id DBID) error {
+	unlock, err := p.claim(id)
+	if err != nil {
+		return err
+	}
+	defer p.table.leave()
+	defer unlock()
+	d := descriptor{Name: id, Created: time.Now()}
+	if _, err := rand.Read(d.Base.Hash[:]); err != nil {
+		return err
+	}
+	d.Base.Time = d.Created
+	return p.insert(d)
+}
+
+// claim begins an operation that makes a database of a new name.
+func (p *Pebble) claim(id DBID) (unlock func(), err error) {
+	if len(id) == 0 || len(id) > maxName {
+		return nil, ErrInvalid
+	}
+	if err := p.table.enter(); err != nil {
+		return nil, err
+	}
+	unlock = p.names.lock(id)
+	raw, err := p.get(nameKey(id))
+	if err == nil && raw != nil {
+		err = ErrExists
+	}
+	if err == nil {
+		err = p.writable()
+	}
+	if err != nil {
+		unlock()
+		p.table.leave()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// writable fails early when writes would fail anyway.
+func (p *Pebble) writable() error {
+	if err := p.commit.dead(); err != nil {
+		return err
+	}
+	return p.admit()
+}
+
+// insert writes a new database. The ids reach the committer in order, so the
+// stored next id never goes back.
+func (p *Pebble) insert(d descriptor) error {
+	done := make(chan error, 1)
+	b := p.db.NewBatch()
+	p.table.hold()
+	p.idMu.Lock()
+	id := p.nextID
+	p.nextID++
+	set(b, nameKey(d.Name), u64(id))
+	set(b, idKey(prefixDesc, id), encodeDescriptor(d))
+	set(b, idKey(prefixHead, id), encodeHead(d.Base))
+	if d.Parent != 0 {
+		set(b, childKey(d.Parent, id), u64(d.Base.Seq))
+	}
+	set(b, keyNextID, u64(id+1))
+	p.commit.enqueue(&request{batch: b, done: func(err error) { done <- err }})
+	p.idMu.Unlock()
+	return <-done
+}
+
+// set can't fail on a batch without an index.
+func set(b *pebble.Batch, key, val []byte) { _ = b.Set(key, val, nil) }
+
+// Delete implements Store.
+func (p *Pebble) Delete(ctx context.Context, id DBID) error {
+	return opErr("delete", id, p.delete(ctx, id))
+}
+
+func (p *Pebble) delete(ctx context.Context, id DBID) error {
+	h, err := p.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer p.table.release(h)
+	defer p.names.lock(id)()
+	defer p.ids.lock(h.id)()
+	h.mu.Lock()
+	if h.deleted {
+		h.mu.Unlock()
+		return ErrNotFound
+	}
+	h.deleted = true // from here on no write is accepted
+	h.mu.Unlock()
+	b := p.db.NewBatch()
+	_ = b.Delete(nameKey(id), nil)
+	set(b, idKey(prefixDeleted, h.id), nil)
+	if err := p.write(b, true); err != nil {
+		h.mu.Lock()
+		h.deleted = false
+		h.mu.Unlock()
+		return err
+	}
+	p.table.forget(h)
+	p.reaper.kick()
+	return nil
+}
+
+// List implements Store.
+func (p *Pebble) List(ctx context.Context, after DBID, n int) ([]DBID, error) {
+	if err := p.table.enter(); err != nil {
+		return nil, fmt.Errorf("history: list: %w", err)
+	}
+	defer p.table.leave()
+	it, err := p.scan(append(nameKey(after), 0), []byte{prefixName + 1})
+	if err != nil {
+		return nil, fmt.Errorf("history: list: %w", err)
+	}
+	var names []DBID
+	for ok := it.First(); ok && len(names) < n && ctx.Err() == nil; ok = it.Next() {
+		names = append(names, DBID(it.Key()[1:]))
+	}
+	if err = closeIter(it, ctx.Err()); err != nil {
+		return nil, fmt.Errorf("history: list: %w", err)
+	}
+	return names, nil
+}

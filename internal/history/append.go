@@ -1,0 +1,192 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Append implements Store.
+func (p *Pebble) Append(ctx context.Context, id DBID, expect Head, commits ...*NewCommit) (*Pending, error) {
+	pending, err := p.append(ctx, id, expect, commits)
+	return pending, opErr("append to", id, err)
+}
+
+// append encodes without any lock, because expect says already what the parent
+// is, and then takes its place in the order, if expect is right.
+func (p *Pebble) append(ctx context.Context, id DBID, expect Head, commits []*NewCommit) (*Pending, error) {
+	for _, c := range commits {
+		if err := c.check(); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.writable(); err != nil {
+		return nil, err
+	}
+	h, err := p.acquire(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	pending, err := p.appendTo(h, expect, commits)
+	if err != nil {
+		p.table.release(h) // else the request owns the reference
+	}
+	return pending, err
+}
+
+func (p *Pebble) appendTo(h *handle, expect Head, commits []*NewCommit) (*Pending, error) {
+	head, _, err := h.state()
+	switch {
+	case err != nil:
+		return nil, err
+	case !head.Is(expect):
+		return nil, ErrConflict
+	case len(commits) == 0:
+		return nil, ErrInvalid
+	}
+	p.commit.reserve()
+	e := encoder{id: h.id, batch: p.db.NewBatch(), head: head}
+	heads := make([]Head, len(commits))
+	for i, c := range commits {
+		heads[i] = e.commit(c)
+	}
+	set(e.batch, idKey(prefixHead, h.id), encodeHead(e.head))
+	pending, resolve := NewPending(heads)
+	r := &request{batch: e.batch, h: h, isAppend: true, head: e.head, done: func(err error) {
+		resolve(opErr("append to", h.name, err))
+	}}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.deleted {
+		return nil, ErrNotFound
+	}
+	if !h.head.Is(expect) {
+		return nil, ErrConflict
+	}
+	h.head = e.head
+	p.enqueue(h, r)
+	return pending, nil
+}
+
+// enqueue gives a write of a database its place. Requires h.mu.
+func (p *Pebble) enqueue(h *handle, r *request) {
+	r.gen = h.gen
+	h.enqueued++
+	p.commit.enqueue(r)
+}
+
+// check enforces the documented limits.
+func (c *NewCommit) check() error {
+	if len(c.Author) > maxAuthor || len(c.Change) > maxBlob || len(c.Meta) > maxBlob {
+		return fmt.Errorf("commit too large: %w", ErrInvalid)
+	}
+	for _, pg := range c.Pages {
+		if pg.No == 0 || pg.No > c.DBSize || len(pg.Data) != PageSize {
+			return fmt.Errorf("page %d of %d, %d bytes: %w", pg.No, c.DBSize, len(pg.Data), ErrInvalid)
+		}
+	}
+	for k, v := range c.KV {
+		if err := checkMeta(k, v); err != nil {
+			return err
+		}
+	}
+	seen := make(map[uint32]struct{}, len(c.Pages))
+	for _, pg := range c.Pages {
+		if _, dup := seen[pg.No]; dup {
+			return fmt.Errorf("page %d twice: %w", pg.No, ErrInvalid)
+		}
+		seen[pg.No] = struct{}{}
+	}
+	return nil
+}
+
+// encoder turns commits into a batch.
+type encoder struct {
+	id    uint64
+	batch *pebble.Batch
+	head  Head // so far
+}
+
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2*maxImage); return &b }}
+
+// commit adds a commit after e.head and returns the new head.
+func (e *encoder) commit(c *NewCommit) Head {
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	seq := e.head.Seq + 1
+	sums := make([]pageSum, 0, len(c.Pages))
+	key := make([]byte, 0, pageKeyLen)
+	for _, pg := range c.Pages {
+		rec, sum := appendImage((*buf)[:0], pg.Data)
+		key = appendPageKey(key[:0], e.id, pg.No, seq)
+		set(e.batch, key, rec)
+		sums = append(sums, pageSum{pg.No, sum})
+		*buf = rec[:0]
+	}
+	slices.SortFunc(sums, func(a, b pageSum) int { return cmp.Compare(a.no, b.no) })
+	out := Commit{
+		Seq: seq, Time: laterOf(c.Time, e.head.Time), Parent: e.head.Hash,
+		Author: c.Author, Change: c.Change, Meta: c.Meta, DBSize: c.DBSize,
+	}
+	e.record(&out, sums)
+	for k, v := range c.KV {
+		setMeta(e.batch, e.id, k, v)
+	}
+	e.head = out.Head()
+	return e.head
+}
+
+// record encodes the commit record straight into the batch.
+func (e *encoder) record(c *Commit, sums []pageSum) {
+	size := 128 + len(c.Author) + 13*len(sums) + len(c.Change) + len(c.Meta)
+	var rec []byte
+	rec, c.Hash = appendCommit(make([]byte, 0, size), c, sums)
+	key := binary.BigEndian.AppendUint64(idKey(prefixCommit, e.id), c.Seq)
+	set(e.batch, key, rec)
+}
+
+// laterOf keeps the times of a history ascending, in stored precision.
+func laterOf(t, prev time.Time) time.Time {
+	t = time.UnixMilli(t.UnixMilli()).UTC()
+	if t.Before(prev) {
+		return prev
+	}
+	return t
+}
+
+// Head implements Store.
+func (p *Pebble) Head(ctx context.Context, id DBID) (Head, error) {
+	head, _, err := p.heads(ctx, id)
+	return head, opErr("head of", id, err)
+}
+
+// DurableHead implements Store.
+func (p *Pebble) DurableHead(ctx context.Context, id DBID) (Head, error) {
+	_, durable, err := p.heads(ctx, id)
+	return durable, opErr("head of", id, err)
+}
+
+func (p *Pebble) heads(ctx context.Context, id DBID) (head, durable Head, err error) {
+	h, err := p.acquire(ctx, id)
+	if err != nil {
+		return Head{}, Head{}, err
+	}
+	defer p.table.release(h)
+	return h.state()
+}
+
+// WaitDurable implements Store.
+func (p *Pebble) WaitDurable(ctx context.Context, id DBID, seq uint64) error {
+	h, err := p.acquire(ctx, id)
+	if err == nil {
+		err = h.waitDurable(ctx, seq)
+		p.table.release(h)
+	}
+	return opErr("wait for", id, err)
+}

@@ -1,0 +1,97 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// benchPage is like a page of rows: part text, part zeros.
+func benchPage(rng *rand.Rand) []byte {
+	b := make([]byte, PageSize)
+	for i := range 1200 {
+		b[len(b)-1-i] = "etaoin shrdlu{}\":,0123456789abcd"[rng.IntN(32)]
+	}
+	return b
+}
+
+// BenchmarkAppend measures durable commits: writers on many databases, each
+// waiting for its commit before the next one.
+func BenchmarkAppend(b *testing.B) {
+	for _, writers := range []int{1, 64, 1000} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) { benchAppend(b, writers, 1000) })
+	}
+}
+
+func benchAppend(b *testing.B, writers, dbs int) {
+	ctx := context.Background()
+	p, err := Open(Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	for i := range dbs {
+		if err := p.Create(ctx, DBID(fmt.Sprint("db", i))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	before := p.Metrics()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	errs := make(chan error, writers)
+	b.ResetTimer()
+	start := time.Now()
+	for w := range writers {
+		go func() { errs <- benchWriter(ctx, p, w, writers, dbs, &left) }()
+	}
+	for range writers {
+		if err := <-errs; err != nil {
+			b.Error(err)
+		}
+	}
+	b.StopTimer()
+	m := p.Metrics()
+	n := float64(b.N)
+	b.ReportMetric(n/time.Since(start).Seconds(), "commits/s")
+	b.ReportMetric(n/float64(m.Commit.Groups-before.Commit.Groups), "commits/group")
+	b.ReportMetric(float64(m.Engine.WALBytes-before.Engine.WALBytes)/n, "walB/op")
+	b.ReportMetric(float64(m.Engine.FlushedBytes+m.Engine.CompactedBytes)/n, "tableB/op")
+}
+
+// benchWriter owns the databases whose number is w modulo writers.
+func benchWriter(ctx context.Context, p *Pebble, w, writers, dbs int, left *atomic.Int64) error {
+	rng := rand.New(rand.NewPCG(uint64(w), 1))
+	c := &NewCommit{
+		Author: "agent", Change: make([]byte, 300), DBSize: 50,
+		Pages: []Page{{1, benchPage(rng)}, {2, benchPage(rng)}},
+	}
+	for i := range c.Change {
+		c.Change[i] = byte('a' + rng.IntN(26))
+	}
+	heads := map[DBID]Head{}
+	for left.Add(-1) >= 0 {
+		id := DBID(fmt.Sprint("db", (w+writers*rng.IntN(max(1, dbs/writers)))%dbs))
+		head, ok := heads[id]
+		if !ok {
+			var err error
+			if head, err = p.Head(ctx, id); err != nil {
+				return err
+			}
+		}
+		c.Pages[1].No = 2 + uint32(rng.IntN(49))
+		rng.Uint64()
+		c.Pages[1].Data[100] = byte(rng.Uint32())
+		pending, err := p.Append(ctx, id, head, c)
+		if err != nil {
+			return err
+		}
+		if err := pending.Wait(ctx); err != nil {
+			return err
+		}
+		heads[id] = pending.Head()
+	}
+	return nil
+}

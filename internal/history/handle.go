@@ -1,0 +1,344 @@
+package history
+
+import (
+	"container/list"
+	"context"
+	"math"
+	"sync"
+)
+
+// handle is what the store knows in memory about one database. There is at most
+// one handle for a name, and while a write is in flight it can't be evicted, so
+// the heads in it are the truth.
+type handle struct {
+	name  DBID
+	ready chan struct{} // closed when the fields below are loaded
+
+	// Set before ready is closed, constant after.
+	loadErr error
+	id      uint64
+	desc    descriptor // its Horizon is outdated, see horizon
+	levels  []level
+
+	mu       sync.Mutex
+	head     Head          // last accepted
+	durable  Head          // last durable
+	horizon  uint64        // own horizon
+	deleted  bool          // the name is gone or about to go
+	gen      uint64        // counts the times that head fell back
+	enqueued uint64        // writes accepted
+	resolved uint64        // of them, writes no longer in flight
+	changed  chan struct{} // closed at the next resolution; nil: nobody waits
+
+	// Guarded by table.mu.
+	refs int
+	idle *list.Element // in table.idle while refs is 0
+}
+
+// level is a part of the history that a database reads: its own, then its
+// parent's up to the revision of the fork, and so on.
+type level struct {
+	id   uint64
+	upto uint64 // newest revision that counts
+}
+
+// levelOf returns the index of the level that holds the commit seq.
+func (h *handle) levelOf(seq uint64) int {
+	i := 0
+	for i+1 < len(h.levels) && seq <= h.levels[i+1].upto {
+		i++
+	}
+	return i
+}
+
+// state returns the accepted and the durable head.
+func (h *handle) state() (head, durable Head, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.deleted {
+		return Head{}, Head{}, ErrNotFound
+	}
+	return h.head, h.durable, nil
+}
+
+// waitChanged returns a channel that is closed at the next resolution.
+// Requires mu.
+func (h *handle) waitChanged() <-chan struct{} {
+	if h.changed == nil {
+		h.changed = make(chan struct{})
+	}
+	return h.changed
+}
+
+// waitDurable waits until the revision seq is durable.
+func (h *handle) waitDurable(ctx context.Context, seq uint64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	gen := h.gen
+	for {
+		switch {
+		case h.deleted:
+			return ErrNotFound
+		case seq <= h.durable.Seq:
+			return nil
+		case h.gen != gen:
+			return ErrAborted
+		case seq > h.head.Seq:
+			return ErrNoRevision
+		}
+		if err := h.sleep(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// waitResolved waits until all writes accepted so far are no longer in flight.
+func (h *handle) waitResolved(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for ticket := h.enqueued; h.resolved < ticket; {
+		if err := h.sleep(ctx); err != nil {
+			return err
+		}
+	}
+	if h.deleted {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// sleep waits for the next resolution without mu. Requires mu.
+func (h *handle) sleep(ctx context.Context) error {
+	changed := h.waitChanged()
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// resolve accounts for a write that is durable or failed. The first failure makes
+// the head fall back; writes that were accepted before it are stale.
+func (h *handle) resolve(r *request, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err == nil && r.isAppend:
+		h.durable = r.head
+	case err != nil && r.gen == h.gen:
+		h.gen++
+		h.head = h.durable
+	}
+	h.resolved++
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
+}
+
+// table holds the handles in use and the most recently used idle ones.
+type table struct {
+	mu      sync.Mutex
+	closing bool
+	ops     int           // operations and writes in flight
+	drained chan struct{} // closed when closing and ops is 0
+	handles map[DBID]*handle
+	idle    list.List // of *handle, least recently used first
+	idleCap int
+}
+
+func newTable(idleCap int) *table {
+	return &table{drained: make(chan struct{}), handles: map[DBID]*handle{}, idleCap: idleCap}
+}
+
+// enter begins an operation that needs no handle; leave ends it.
+func (t *table) enter() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closing {
+		return ErrClosed
+	}
+	t.ops++
+	return nil
+}
+
+// hold counts a write that an operation without a handle has in flight.
+func (t *table) hold() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ops++
+}
+
+func (t *table) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.left()
+}
+
+// left requires mu.
+func (t *table) left() {
+	if t.ops--; t.ops == 0 && t.closing {
+		close(t.drained)
+	}
+}
+
+// close refuses new operations and waits for those that run.
+func (t *table) close() {
+	t.mu.Lock()
+	if !t.closing {
+		t.closing = true
+		if t.ops == 0 {
+			close(t.drained)
+		}
+	}
+	t.mu.Unlock()
+	<-t.drained
+}
+
+// acquire begins an operation on the database, loading its handle with load if
+// need be; release ends it.
+func (t *table) acquire(ctx context.Context, name DBID, load func(*handle) error) (*handle, error) {
+	t.mu.Lock()
+	if t.closing {
+		t.mu.Unlock()
+		return nil, ErrClosed
+	}
+	t.ops++
+	h := t.handles[name]
+	if h != nil {
+		t.use(h)
+		t.mu.Unlock()
+		return t.await(ctx, h)
+	}
+	h = &handle{name: name, ready: make(chan struct{}), refs: 1}
+	t.handles[name] = h
+	t.mu.Unlock()
+	if h.loadErr = load(h); h.loadErr != nil {
+		t.forget(h)
+	}
+	close(h.ready)
+	return t.await(ctx, h)
+}
+
+// use takes a reference. Requires mu.
+func (t *table) use(h *handle) {
+	if h.refs == 0 {
+		t.idle.Remove(h.idle)
+		h.idle = nil
+	}
+	h.refs++
+}
+
+func (t *table) await(ctx context.Context, h *handle) (*handle, error) {
+	select {
+	case <-h.ready:
+	case <-ctx.Done():
+		t.release(h)
+		return nil, ctx.Err()
+	}
+	if h.loadErr != nil {
+		t.release(h)
+		return nil, h.loadErr
+	}
+	return h, nil
+}
+
+// peek reports whether the name has a handle already.
+func (t *table) peek(name DBID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.handles[name] != nil
+}
+
+// release ends what acquire began.
+func (t *table) release(h *handle) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.released(h)
+}
+
+// releaseAll releases the handles of a group.
+func (t *table) releaseAll(group []*request) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range group {
+		if r.h != nil {
+			t.released(r.h)
+		} else {
+			t.left()
+		}
+	}
+}
+
+// released requires mu.
+func (t *table) released(h *handle) {
+	t.left()
+	if h.refs--; h.refs > 0 || t.handles[h.name] != h {
+		return
+	}
+	h.idle = t.idle.PushBack(h)
+	for t.idle.Len() > t.idleCap {
+		old := t.idle.Remove(t.idle.Front()).(*handle)
+		delete(t.handles, old.name)
+	}
+}
+
+// forget takes the handle out of the table; those who hold it keep it.
+func (t *table) forget(h *handle) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.handles[h.name] == h {
+		delete(t.handles, h.name)
+	}
+}
+
+// size returns how many handles there are.
+func (t *table) size() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.handles)
+}
+
+// load fills a new handle from the engine. The lock on the name keeps it from
+// seeing a Create or Delete that is not durable yet.
+func (p *Pebble) load(h *handle) error {
+	defer p.names.lock(h.name)()
+	raw, err := p.get(nameKey(h.name))
+	if err != nil {
+		return err
+	}
+	if raw == nil {
+		return ErrNotFound
+	}
+	if h.id, err = parseU64(raw); err != nil {
+		return err
+	}
+	if h.desc, err = p.descriptor(h.id); err != nil {
+		return err
+	}
+	if raw, err = p.mustGet(idKey(prefixHead, h.id)); err != nil {
+		return err
+	}
+	if h.head, err = decodeHead(raw); err != nil {
+		return err
+	}
+	h.durable, h.horizon = h.head, h.desc.Horizon
+	h.levels, err = p.levels(h.id, h.desc)
+	return err
+}
+
+// levels follows the parents of a database.
+func (p *Pebble) levels(id uint64, d descriptor) ([]level, error) {
+	levels := []level{{id, math.MaxUint64}}
+	for d.Parent != 0 {
+		levels = append(levels, level{d.Parent, d.Base.Seq})
+		var err error
+		if d, err = p.descriptor(d.Parent); err != nil {
+			return nil, err
+		}
+	}
+	return levels, nil
+}
