@@ -44,13 +44,6 @@ func benchInsertRow(b *testing.B, c *sqlite.Conn, i int, name string) {
 	s.Done()
 }
 
-func must(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
 func BenchmarkPointRead(b *testing.B) {
 	const rows = 10_000
 	c := benchConn(b, rows)

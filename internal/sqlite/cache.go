@@ -31,7 +31,8 @@ func (k *stmtCache) add(s *Stmt) {
 		}
 		old.close()
 	}
-	s.entry = cacheEntry{cached: true, index: len(k.list)}
+	k.tick++
+	s.entry = cacheEntry{cached: true, index: len(k.list), used: k.tick}
 	k.list = append(k.list, s)
 	k.byText[s.text] = s
 }
