@@ -1,0 +1,301 @@
+package change
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
+
+// Errors of captured statements, to branch on.
+var (
+	// ErrReadOnly refuses a write to a database that only receives.
+	ErrReadOnly = errors.New("the database is read-only: it is synced in pull mode")
+	// ErrUnsupported refuses what can't be synced, before anything changes.
+	ErrUnsupported = errors.New("not possible in a synced database")
+)
+
+// Options say how a connection captures.
+type Options struct {
+	// Guard keeps triggers on every synced table that make writes by other
+	// programs fail: their changes could not be captured. For client files.
+	Guard bool
+	// ReadOnly refuses every write of a user with ErrReadOnly.
+	ReadOnly bool
+}
+
+// Capture records what is written through one connection. It must be attached
+// before anything is prepared on the connection. Its methods follow the
+// connection's transactions and statements, and like the connection they are
+// for one goroutine at a time.
+type Capture struct {
+	conn   *sqlite.Conn
+	opt    Options
+	schema *schema
+	gather *facts // where the authorizer's callback puts what it hears
+
+	// Of the running transaction.
+	events []Event
+	seqs   []Sequence
+	marks  []savepoint
+	err    error // the first failure in the hook; fails the commit
+	dirty  bool  // FTS5 may hold unflushed rows
+
+	// Of the running statement.
+	cur       *facts
+	before    int64 // total changes
+	start     int   // len(events)
+	suspended bool
+	objects   map[string]string // the schema before a DDL statement
+}
+
+type savepoint struct {
+	name   string
+	events int
+	ddl    int // schema changes so far
+}
+
+// Attach installs capture on a connection.
+func Attach(c *sqlite.Conn, opt Options) (*Capture, error) {
+	k := &Capture{conn: c, opt: opt, schema: newSchema(c)}
+	if opt.Guard {
+		if err := allowGuarded(c); err != nil {
+			return nil, err
+		}
+	}
+	c.PreUpdate(k.hook)
+	c.Authorize(k.observe)
+	return k, nil
+}
+
+// Begin starts recording; call it right after BEGIN IMMEDIATE.
+func (k *Capture) Begin() error {
+	k.Discard()
+	return k.schema.refresh()
+}
+
+// Discard forgets what was recorded; call it after ROLLBACK.
+func (k *Capture) Discard() {
+	k.events, k.seqs, k.marks = nil, nil, k.marks[:0]
+	k.err, k.cur, k.suspended, k.objects, k.dirty = nil, nil, false, nil, false
+}
+
+// Suspend stops recording until Resume: for agentdb's own writes.
+func (k *Capture) Suspend() { k.suspended = true }
+
+// Resume records again.
+func (k *Capture) Resume() { k.suspended = false }
+
+// Schema re-reads the schema if it has changed since.
+func (k *Capture) Schema() error { return k.schema.refresh() }
+
+// Before prepares for a statement that is not read-only. An error refuses the
+// statement, nothing has happened then.
+func (k *Capture) Before(st *sqlite.Stmt) error {
+	k.cur = nil
+	f, err := k.facts(st)
+	if err != nil {
+		return err
+	}
+	if err := k.check(st, f); err != nil {
+		return err
+	}
+	k.cur, k.before, k.start = f, k.conn.TotalChanges(), len(k.events)
+	if f.ddl {
+		return k.beforeDDL(f)
+	}
+	for _, name := range f.writes {
+		if err := k.noteSequence(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check refuses statements that capture can't follow.
+func (k *Capture) check(st *sqlite.Stmt, f *facts) error {
+	if k.opt.ReadOnly && (f.ddl || len(f.direct) > 0) {
+		return ErrReadOnly
+	}
+	for _, name := range f.direct {
+		if !f.ddl && hasPrefixFold(name, Prefix) && !strings.EqualFold(name, ConflictsTable) {
+			return fmt.Errorf("%w: %s is agentdb's own", ErrUnsupported, name)
+		}
+	}
+	if f.ddl && (hasPrefixFold(f.create, Prefix) || hasPrefixFold(f.drops, Prefix)) {
+		return fmt.Errorf("%w: names that begin with %s are agentdb's own", ErrUnsupported, Prefix)
+	}
+	switch f.pragma {
+	case "writable_schema", "journal_mode", "foreign_keys":
+		if strings.Contains(st.SQL(), "=") || strings.Contains(st.SQL(), "(") {
+			return fmt.Errorf("%w: PRAGMA %s", ErrUnsupported, f.pragma)
+		}
+	}
+	if isVacuum(st.SQL()) {
+		return k.checkVacuum()
+	}
+	return nil
+}
+
+func isVacuum(sql string) bool {
+	s := strings.ToLower(strings.TrimSpace(sql))
+	return strings.HasPrefix(s, "vacuum") && !strings.Contains(s, "into")
+}
+
+// checkVacuum refuses VACUUM while there are rows that it would renumber.
+func (k *Capture) checkVacuum() error {
+	for _, r := range k.schema.rels {
+		if r.kind == relTable && !r.skip && !r.NoRowid && r.IPK == "" {
+			return fmt.Errorf("%w: VACUUM would renumber the rows of %s, which has no INTEGER PRIMARY KEY", ErrUnsupported, r.Name)
+		}
+	}
+	return nil
+}
+
+// After records how a statement ended. Failed statements leave no trace,
+// unless some of their rows stay, as with OR FAIL.
+func (k *Capture) After(st *sqlite.Stmt, err error) error {
+	f := k.cur
+	if f == nil {
+		return nil
+	}
+	k.cur = nil
+	if f.ddl {
+		return k.afterDDL(st, f, err)
+	}
+	if err != nil {
+		if k.conn.TotalChanges() == k.before && k.start <= len(k.events) {
+			k.events = k.events[:k.start]
+		}
+		return nil
+	}
+	if f.vtab != nil {
+		k.dirty = true
+		if c := k.schema.rels[f.vtab.Name+"_content"]; c == nil || c.content == nil {
+			k.events = append(k.events, Event{Op: OpSQL, Intent: true, SQL: st.SQL(), Args: st.Bound()})
+		}
+	}
+	return nil
+}
+
+// noteSequence remembers the AUTOINCREMENT counter of a table that is about to
+// be written, once a transaction.
+func (k *Capture) noteSequence(table string) error {
+	r := k.schema.rels[table]
+	if r == nil || !r.autoinc {
+		return nil
+	}
+	for i := range k.seqs {
+		if k.seqs[i].Table == r.Name {
+			return nil
+		}
+	}
+	v, err := readSequence(k.conn, r.Name)
+	if err != nil {
+		return err
+	}
+	k.seqs = append(k.seqs, Sequence{Table: r.Name, Before: v})
+	return nil
+}
+
+// readSequence returns a table's AUTOINCREMENT counter, -1 if it has none.
+func readSequence(c *sqlite.Conn, table string) (int64, error) {
+	st, err := c.Cached("SELECT seq FROM sqlite_sequence WHERE name=?")
+	if err != nil {
+		return 0, fmt.Errorf("change: read sequence: %w", err)
+	}
+	defer st.Done()
+	if err := st.BindText(1, table); err != nil {
+		return 0, err
+	}
+	if row, err := st.Step(); err != nil || !row {
+		return -1, err
+	}
+	return st.ColumnInt64(0), nil
+}
+
+// Savepoint notes that a savepoint was set.
+func (k *Capture) Savepoint(name string) {
+	k.marks = append(k.marks, savepoint{name, len(k.events), k.countDDL()})
+}
+
+// CheckRollbackTo refuses ROLLBACK TO a savepoint across a schema change.
+func (k *Capture) CheckRollbackTo(name string) error {
+	if i := k.mark(name); i >= 0 && k.marks[i].ddl != k.countDDL() {
+		return fmt.Errorf("%w: ROLLBACK TO a savepoint across a schema change; roll back the whole transaction", ErrUnsupported)
+	}
+	return nil
+}
+
+// RollbackTo forgets what was recorded since a savepoint.
+func (k *Capture) RollbackTo(name string) {
+	if i := k.mark(name); i >= 0 {
+		k.events = k.events[:k.marks[i].events]
+		k.marks = k.marks[:i+1]
+		k.schema.forget()
+	}
+}
+
+// Release notes that a savepoint is gone.
+func (k *Capture) Release(name string) {
+	if i := k.mark(name); i >= 0 {
+		k.marks = k.marks[:i]
+	}
+}
+
+func (k *Capture) mark(name string) int {
+	for i := len(k.marks) - 1; i >= 0; i-- {
+		if strings.EqualFold(k.marks[i].name, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (k *Capture) countDDL() int {
+	n := 0
+	for i := range k.events {
+		if k.events[i].Op == OpDDL {
+			n++
+		}
+	}
+	return n
+}
+
+// Finish returns what was recorded, nil if nothing was. Call it just before
+// COMMIT, or between the changes of a longer transaction.
+func (k *Capture) Finish() (*Change, error) {
+	if err := k.flush(); err != nil {
+		return nil, err
+	}
+	if k.err != nil {
+		return nil, k.err
+	}
+	if len(k.events) == 0 {
+		k.seqs = nil
+		return nil, nil
+	}
+	c := &Change{Events: k.events, Sequences: k.seqs}
+	k.events, k.seqs = nil, nil
+	for i := range c.Sequences {
+		v, err := readSequence(k.conn, c.Sequences[i].Table)
+		if err != nil {
+			v = -1 // the table was dropped, and sqlite_sequence may be too
+		}
+		c.Sequences[i].After = v
+	}
+	return c, nil
+}
+
+// flush makes FTS5 write what it holds in memory, so that the hook sees it.
+func (k *Capture) flush() error {
+	if !k.dirty {
+		return nil
+	}
+	k.dirty = false
+	if err := k.conn.Exec("SAVEPOINT agentdb_flush; RELEASE agentdb_flush"); err != nil {
+		return fmt.Errorf("change: flush full-text index: %w", err)
+	}
+	return nil
+}

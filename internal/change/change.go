@@ -1,0 +1,188 @@
+package change
+
+import (
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
+
+// Names of the tables that agentdb keeps in a synced file. All of them begin
+// with Prefix; only ConflictsTable is synced.
+const (
+	Prefix         = "agentdb_"
+	ConflictsTable = "agentdb_conflicts"
+)
+
+// Op is what an event does.
+type Op uint8
+
+// The operations. Their numbers are part of the encoding.
+const (
+	OpInsert Op = iota + 1
+	OpUpdate
+	OpDelete
+	OpDDL // SQL changes the schema
+	OpSQL // SQL, with Args, writes to a virtual table: an intent only
+)
+
+// String returns the operation's name in SQL's words.
+func (op Op) String() string {
+	switch op {
+	case OpInsert:
+		return "INSERT"
+	case OpUpdate:
+		return "UPDATE"
+	case OpDelete:
+		return "DELETE"
+	case OpDDL:
+		return "DDL"
+	}
+	return "SQL"
+}
+
+// DDLKind says how a schema change is undone.
+type DDLKind uint8
+
+// The kinds of schema changes.
+const (
+	DDLOther       DDLKind = iota // can't be undone row by row
+	DDLCreateTable                // undone by DROP TABLE
+	DDLCreateIndex                // undone by DROP INDEX
+)
+
+// Table describes the rows of events: which table, and which of its columns,
+// by name, so that a change outlives columns added or dropped elsewhere.
+type Table struct {
+	Name    string
+	IPK     string   // the INTEGER PRIMARY KEY column, "" if there is none
+	Cols    []string // stored columns without IPK, in the table's order
+	PK      []int    // indexes into Cols of a declared, non-rowid primary key
+	NoRowid bool     // a WITHOUT ROWID table: PK identifies rows
+}
+
+// Event is one row's change, or one statement.
+type Event struct {
+	Op     Op
+	Intent bool // what the user did
+	Effect bool // what happened
+	Kind   DDLKind
+	Table  *Table // of row events
+
+	RowID    int64 // before an update or delete, of an insert
+	was      int64 // of a renamed insert: the id it asked for
+	renamed  bool
+	NewRowID int64 // after an update
+	// Old and New hold the values of Table.Cols; nil where the operation or
+	// the encoding has none. Of an update, Known says which columns of Old
+	// are there, and Changed which of New are.
+	Old, New []sqlite.Value
+	Known    bitset
+	Changed  bitset
+
+	Name string // OpDDL: the object's name
+	SQL  string
+	Args []sqlite.Value
+}
+
+// Sequence is the AUTOINCREMENT counter of a table before and after a change;
+// -1 stands for none.
+type Sequence struct {
+	Table         string
+	Before, After int64
+}
+
+// Change is one captured transaction, or several merged into one.
+type Change struct {
+	Events    []Event
+	Sequences []Sequence
+}
+
+// Undoable reports whether Undo can take the change back row by row.
+func (c *Change) Undoable() bool {
+	for i := range c.Events {
+		if e := &c.Events[i]; e.Op == OpDDL && e.Kind == DDLOther && e.Effect {
+			return false
+		}
+	}
+	return true
+}
+
+// Intents returns the user's operations in order. They alias c.
+func (c *Change) Intents() []*Event {
+	var in []*Event
+	for i := range c.Events {
+		if c.Events[i].Intent {
+			in = append(in, &c.Events[i])
+		}
+	}
+	return in
+}
+
+// Rows returns how many rows the change's effects touch.
+func (c *Change) Rows() int {
+	n := 0
+	for i := range c.Events {
+		if e := &c.Events[i]; e.Effect && e.Op <= OpDelete {
+			n++
+		}
+	}
+	return n
+}
+
+// Merge appends the events of o to c. The sequences keep c's first before and
+// o's last after.
+func (c *Change) Merge(o *Change) {
+	c.Events = append(c.Events, o.Events...)
+next:
+	for _, s := range o.Sequences {
+		for i := range c.Sequences {
+			if c.Sequences[i].Table == s.Table {
+				c.Sequences[i].After = s.After
+				continue next
+			}
+		}
+		c.Sequences = append(c.Sequences, s)
+	}
+}
+
+// Internal reports whether a table is agentdb's or SQLite's own and stays out
+// of capture.
+func Internal(table string) bool {
+	if len(table) < 7 {
+		return false
+	}
+	if hasPrefixFold(table, Prefix) {
+		return !strings.EqualFold(table, ConflictsTable)
+	}
+	return hasPrefixFold(table, "sqlite_")
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// bitset is a set of column indexes.
+type bitset []uint64
+
+func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
+
+func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bitset) has(i int) bool { return i/64 < len(b) && b[i/64]&(1<<(i%64)) != 0 }
+
+func (b bitset) empty() bool {
+	for _, w := range b {
+		if w != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// all returns a set of the first n indexes.
+func all(n int) bitset {
+	b := newBitset(n)
+	for i := range n {
+		b.set(i)
+	}
+	return b
+}

@@ -1,0 +1,387 @@
+package change
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// ErrRolledBack is returned by Executor.Run when an operation rolled back the
+// whole transaction, as a trigger's RAISE(ROLLBACK) does. The caller begins
+// again and passes the operation to Skip.
+var ErrRolledBack = errors.New("change: an operation rolled the transaction back")
+
+// ErrStrict is returned for a strict change that can't be applied as it is.
+// The caller rolls back.
+var ErrStrict = errors.New("change: not applied, the rows have changed")
+
+// placeholderBelow bounds the ids that stand for rows without one: of inserts
+// that were refused, and of references to rows that are gone. No row has such
+// an id.
+const placeholderBelow = math.MinInt64 / 2
+
+// Executor runs the intents of changes, one after the other, on a connection
+// with a capture: on the server, and on a client that redoes its own on a newer
+// base. It carries from change to change which ids became which.
+type Executor struct {
+	conn *sqlite.Conn
+	cap  *Capture
+	// Conflict records an overwritten or refused value; nil records nothing.
+	Conflict func(*Conflict) error
+
+	ids    map[idKey]int64    // own rows: the id they were written with, the id they have
+	gone   map[idKey]int64    // rows that others deleted (placeholder) or moved since the base
+	saved  map[idKey]int64    // ids set aside by reserve for inserts of the running change
+	asked  map[string]int64   // the highest id that a table's inserts ask for
+	sql    map[stmtKey]string // statement texts
+	strict bool
+	skip   map[int]string // operations of the running change not to run, and why
+	op     int            // index of the running one
+	res    []wire.OpResult
+}
+
+type idKey struct {
+	table string
+	id    int64
+}
+
+// NewExecutor returns an executor that writes through the capture's
+// connection.
+func NewExecutor(k *Capture) *Executor {
+	return &Executor{
+		conn: k.conn, cap: k,
+		ids: map[idKey]int64{}, gone: map[idKey]int64{}, asked: map[string]int64{}, sql: map[stmtKey]string{},
+	}
+}
+
+// SetStrict makes Run refuse, with ErrStrict, whatever would not apply
+// unchanged.
+func (x *Executor) SetStrict(on bool) { x.strict = on }
+
+// Skip marks an operation of the next change as refused before it runs.
+func (x *Executor) Skip(index int, why string) {
+	if x.skip == nil {
+		x.skip = map[int]string{}
+	}
+	x.skip[index] = why
+}
+
+// Foreign tells the executor about a commit made by others since the base of
+// the changes to come: references to rows that it deleted are dead, even if
+// the id is in use again, and references to rows that it moved follow.
+func (x *Executor) Foreign(c *Change) {
+	for i := range c.Events {
+		e := &c.Events[i]
+		if !e.Effect || e.Op > OpDelete || e.Table.NoRowid {
+			continue
+		}
+		switch {
+		case e.Op == OpDelete:
+			x.follow(idKey{e.Table.Name, e.RowID}, placeholder())
+		case e.Op == OpUpdate && e.NewRowID != e.RowID:
+			x.follow(idKey{e.Table.Name, e.RowID}, e.NewRowID)
+		}
+	}
+}
+
+// follow redirects references to a row that went elsewhere.
+func (x *Executor) follow(k idKey, to int64) {
+	for have, id := range x.gone {
+		if have.table == k.table && id == k.id {
+			x.gone[have] = to
+		}
+	}
+	x.gone[k] = to
+}
+
+// Own tells the executor about a commit of its own replica since the base:
+// the rows it inserted are this replica's, whatever had their id before.
+func (x *Executor) Own(c *Change) {
+	for i := range c.Events {
+		if e := &c.Events[i]; e.Effect && e.Op == OpInsert && !e.Table.NoRowid {
+			delete(x.gone, idKey{e.Table.Name, e.RowID})
+		}
+	}
+}
+
+// Seed tells the executor what became of a change that was executed before, so
+// that later changes find the rows that it made.
+func (x *Executor) Seed(c *Change, res []wire.OpResult) {
+	by := map[uint32]wire.OpResult{}
+	for _, r := range res {
+		by[r.Index] = r
+	}
+	for i, e := range c.Intents() {
+		if e.Op != OpInsert && (e.Op != OpUpdate || e.NewRowID == e.RowID) || e.Table.NoRowid {
+			continue
+		}
+		k := idKey{e.Table.Name, e.NewRowID}
+		switch r := by[uint32(i)]; {
+		case r.Code == wire.OpNewID:
+			x.ids[k] = r.NewID
+		case r.Code == wire.OpRejected && e.Op == OpInsert:
+			x.ids[k] = placeholder()
+		case e.Op == OpUpdate && r.Code != wire.OpRejected:
+			x.ids[idKey{e.Table.Name, e.RowID}] = e.NewRowID
+			x.ids[k] = e.NewRowID
+		case e.Op == OpInsert:
+			x.ids[k] = e.RowID
+		}
+	}
+}
+
+// Expect notes which ids the changes to come ask for, so that none of them is
+// given to another row.
+func (x *Executor) Expect(c *Change) {
+	for i := range c.Events {
+		e := &c.Events[i]
+		if e.Intent && e.Op == OpInsert && !e.Table.NoRowid && e.RowID > x.asked[e.Table.Name] {
+			x.asked[e.Table.Name] = e.RowID
+		}
+	}
+}
+
+// Run executes the change's intents and rewrites their ids in place to those
+// that the rows have. An operation that fails is recorded and reported, and
+// the others go on. The results list the operations that did not simply apply.
+// The capture's Finish then has the effects.
+func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
+	x.res = nil
+	in := c.Intents()
+	x.reserve(in)
+	for i, e := range in {
+		x.op = i
+		if why, ok := x.skip[i]; ok {
+			if err := x.reject(e, "raise", why, nil); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := x.run(e); err != nil {
+			return nil, err
+		}
+	}
+	x.skip = nil
+	return x.res, nil
+}
+
+// Op returns the index of the operation that ran last.
+func (x *Executor) Op() int { return x.op }
+
+// reserve gives new ids to inserts whose id is taken before anything runs, so
+// that rows which refer to a later row of the same change find it.
+func (x *Executor) reserve(in []*Event) {
+	x.saved = nil
+	freed := map[idKey]bool{}
+	for _, e := range in {
+		if e.Op > OpDelete || e.Table.NoRowid {
+			continue
+		}
+		r := x.cap.schema.find(e.Table.Name)
+		if r == nil || !r.autoKey() {
+			continue
+		}
+		k := idKey{e.Table.Name, e.RowID}
+		switch e.Op {
+		case OpDelete:
+			freed[k] = true
+		case OpUpdate:
+			freed[k] = freed[k] || e.NewRowID != e.RowID
+		case OpInsert:
+			if freed[k] || x.strict {
+				continue
+			}
+			if taken, err := x.taken(r, e.RowID); err == nil && taken {
+				if id, err := x.freeID(r); err == nil {
+					if x.saved == nil {
+						x.saved = map[idKey]int64{}
+					}
+					x.ids[k], x.saved[k] = id, id
+				}
+			}
+		}
+	}
+}
+
+func (x *Executor) run(e *Event) error {
+	switch e.Op {
+	case OpDDL:
+		return x.ddl(e)
+	case OpSQL:
+		return x.script(e)
+	}
+	r := x.cap.schema.find(e.Table.Name)
+	if r == nil {
+		return x.reject(e, "schema", "no such table: "+e.Table.Name, nil)
+	}
+	if r.kind == relView || r.kind == relShadow || r.skip {
+		return x.reject(e, "schema", e.Table.Name+" is not a table that can be written", nil)
+	}
+	if r.NoRowid != e.Table.NoRowid {
+		return x.reject(e, "schema", e.Table.Name+" is another kind of table now", nil)
+	}
+	x.mapReferences(r, e)
+	switch e.Op {
+	case OpInsert:
+		return x.insert(r, e)
+	case OpUpdate:
+		return x.update(r, e)
+	default:
+		return x.delete(r, e)
+	}
+}
+
+// resolve returns the id that a reference written as id means now.
+func (x *Executor) resolve(table string, id int64) int64 {
+	if to, ok := x.ids[idKey{table, id}]; ok {
+		return to
+	}
+	if to, ok := x.gone[idKey{table, id}]; ok {
+		return to
+	}
+	return id
+}
+
+// mapReferences rewrites the row's references to parents whose id changed.
+func (x *Executor) mapReferences(r *relation, e *Event) {
+	if len(x.ids) == 0 && len(x.gone) == 0 {
+		return
+	}
+	for _, fk := range r.fks {
+		if fk.col < 0 {
+			e.RowID = x.resolve(fk.parent, e.RowID)
+			e.NewRowID = x.resolve(fk.parent, e.NewRowID)
+			continue
+		}
+		i := e.Table.column(r.Cols[fk.col])
+		if i < 0 {
+			continue
+		}
+		for _, vals := range [][]sqlite.Value{e.Old, e.New} {
+			if i < len(vals) && vals[i].Kind == sqlite.KindInteger {
+				vals[i].I = x.resolve(fk.parent, vals[i].I)
+			}
+		}
+	}
+}
+
+// taken reports whether a row has that id.
+func (x *Executor) taken(r *relation, id int64) (bool, error) {
+	if id < placeholderBelow {
+		return true, nil
+	}
+	st, err := x.stmt(stmtKey{&r.Table, 0, "taken"}, func() string {
+		return "SELECT 1 FROM main." + quote(r.Name) + " WHERE " + quote(r.rowid) + "=?"
+	})
+	if err != nil {
+		return false, err
+	}
+	defer st.Done()
+	if err := st.BindInt64(1, id); err != nil {
+		return false, err
+	}
+	return st.Step()
+}
+
+// freeID returns an id above every row of the table, every id it ever gave out
+// if it is AUTOINCREMENT, and every id that the changes ask for.
+func (x *Executor) freeID(r *relation) (int64, error) {
+	max, err := x.conn.QueryInt("SELECT coalesce(max(" + quote(r.rowid) + "),0) FROM main." + quote(r.Name))
+	if err != nil {
+		return 0, fmt.Errorf("change: highest id of %s: %w", r.Name, err)
+	}
+	if r.autoinc {
+		seq, err := readSequence(x.conn, r.Name)
+		if err != nil {
+			return 0, err
+		}
+		if seq > max {
+			max = seq
+		}
+	}
+	if a := x.asked[r.Name]; a > max {
+		max = a
+	}
+	if max < math.MaxInt64 {
+		x.asked[r.Name] = max + 1
+		return max + 1, nil
+	}
+	for range 100 {
+		id := rand.Int64N(math.MaxInt64-1) + 1
+		if taken, err := x.taken(r, id); err != nil || !taken {
+			return id, err
+		}
+	}
+	return 0, fmt.Errorf("change: no free id in %s", r.Name)
+}
+
+// placeholder returns a fresh id that no row has.
+func placeholder() int64 { return placeholderBelow - 1 - rand.Int64N(math.MaxInt64/2) }
+
+// stmt returns a cached statement for a text made once.
+func (x *Executor) stmt(k stmtKey, sql func() string) (*sqlite.Stmt, error) {
+	s, ok := x.sql[k]
+	if !ok {
+		s = sql()
+		x.sql[k] = s
+	}
+	return x.conn.Cached(s)
+}
+
+// do runs one writing statement under the capture. refused is why SQLite
+// refused it; err is anything worse.
+func (x *Executor) do(st *sqlite.Stmt) (refused *sqlite.Error, err error) {
+	if err := x.cap.Before(st); err != nil {
+		return asRefusal(err)
+	}
+	for {
+		row, stepErr := st.Step()
+		if row && stepErr == nil {
+			continue
+		}
+		if err := x.cap.After(st, stepErr); err != nil {
+			return nil, err
+		}
+		if stepErr == nil {
+			return nil, nil
+		}
+		if x.conn.AutoCommit() {
+			return nil, fmt.Errorf("%w: %w", ErrRolledBack, stepErr)
+		}
+		return asRefusal(stepErr)
+	}
+}
+
+// asRefusal tells a statement that can't be run from a database that doesn't
+// work: full disk, lost memory, interruption and the like.
+func asRefusal(err error) (*sqlite.Error, error) {
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		switch se.Primary() {
+		case sqliteError, sqliteConstraint, sqliteMismatch, sqliteTooBig, sqliteRange:
+			return se, nil
+		}
+	}
+	if errors.Is(err, ErrUnsupported) {
+		return &sqlite.Error{Code: sqliteError, Message: err.Error()}, nil
+	}
+	return nil, err
+}
+
+// Primary result codes, see https://www.sqlite.org/rescode.html.
+const (
+	sqliteError      = 1
+	sqliteTooBig     = 18
+	sqliteConstraint = 19
+	sqliteMismatch   = 20
+	sqliteRange      = 25
+)
+
+// note reports the running operation's fate.
+func (x *Executor) note(code wire.OpCode, id int64) {
+	x.res = append(x.res, wire.OpResult{Index: uint32(x.op), Code: code, NewID: id})
+}

@@ -1,0 +1,126 @@
+package change
+
+import (
+	"fmt"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
+
+// hook is the preupdate hook: one call for every row that is about to change.
+func (k *Capture) hook(p *sqlite.PreUpdate) {
+	if k.suspended || k.err != nil || p.DB != "main" {
+		return
+	}
+	r := k.schema.rels[p.Table]
+	if r == nil {
+		creating := k.cur != nil && k.cur.ddl // shadow tables of a new virtual table
+		if !creating && !Internal(p.Table) {
+			k.err = fmt.Errorf("change: a write to %s, which is not in the schema that was read", p.Table)
+		}
+		return
+	}
+	if r.skip || k.inDDLOf(r) {
+		return
+	}
+	ev := Event{Table: &r.Table, Effect: true, RowID: p.OldRowID, NewRowID: p.NewRowID}
+	var err error
+	switch p.Op {
+	case sqlite.Insert:
+		ev.Op, ev.RowID = OpInsert, p.NewRowID
+		ev.New, err = r.row(p, p.New)
+	case sqlite.Delete:
+		if p.BlobWrite() >= 0 {
+			k.err = fmt.Errorf("%w: incremental blob writes; use UPDATE", ErrUnsupported)
+			return
+		}
+		ev.Op, ev.NewRowID = OpDelete, p.OldRowID
+		ev.Old, err = r.row(p, p.Old)
+		ev.Known = r.known()
+	default:
+		ev.Op = OpUpdate
+		if ev.Old, err = r.row(p, p.Old); err == nil {
+			ev.New, err = r.row(p, p.New)
+		}
+		ev.diff(r)
+	}
+	if err != nil {
+		k.err = fmt.Errorf("change: capture a row of %s: %w", r.Name, err)
+		return
+	}
+	if r.NoRowid {
+		ev.RowID, ev.NewRowID = 0, 0
+	}
+	k.add(r, ev, p.Depth())
+}
+
+// add appends an event, as an intent too if the user meant it.
+func (k *Capture) add(r *relation, ev Event, depth int) {
+	f := k.cur
+	switch {
+	case r.kind == relShadow:
+		if f != nil && f.vtab != nil && r.content == f.vtab {
+			k.events = append(k.events, contentIntent(r, ev))
+		}
+	case k.schema.vtabs:
+		k.dirty = true // a trigger may have fed a full-text index
+		fallthrough
+	default:
+		ev.Intent = depth == 0 || depth == 1 && f != nil && f.view
+	}
+	k.events = append(k.events, ev)
+}
+
+// inDDLOf reports whether rows of r change as part of a schema change of r
+// itself, which its statement repeats elsewhere.
+func (k *Capture) inDDLOf(r *relation) bool {
+	f := k.cur
+	if f == nil || !f.ddl {
+		return false
+	}
+	return f.drops == "" || r.kind == relShadow || r.Name == f.drops
+}
+
+// row reads the row that get sees.
+func (r *relation) row(p *sqlite.PreUpdate, get func(int) (sqlite.Value, error)) ([]sqlite.Value, error) {
+	vals := make([]sqlite.Value, len(r.cids))
+	for i, cid := range r.cids {
+		v, err := get(cid)
+		if err != nil {
+			return nil, err
+		}
+		vals[i] = v
+	}
+	return vals, nil
+}
+
+// known returns the set of all columns.
+func (r *relation) known() bitset { return all(len(r.Cols)) }
+
+// diff fills in which columns an update changes.
+func (e *Event) diff(r *relation) {
+	e.Known = r.known()
+	e.Changed = newBitset(len(r.Cols))
+	for i := range e.New {
+		if !e.New[i].Equal(e.Old[i]) {
+			e.Changed.set(i)
+		}
+	}
+}
+
+// contentIntent turns a write to an FTS5 table's %_content into the user's
+// write to the FTS5 table.
+func contentIntent(r *relation, ev Event) Event {
+	x := r.content
+	in := Event{Op: ev.Op, Intent: true, Table: &x.Table, RowID: ev.RowID, NewRowID: ev.NewRowID}
+	n := len(x.Cols)
+	if ev.New != nil {
+		in.New = ev.New[:n:n]
+	}
+	if ev.Old != nil {
+		in.Old, in.Known = ev.Old[:n:n], all(n)
+	}
+	if ev.Op == OpUpdate {
+		in.diff(x)
+	}
+	return in
+}

@@ -1,0 +1,296 @@
+package change
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
+
+// relKind is the kind of a relation in the schema.
+type relKind uint8
+
+const (
+	relTable relKind = iota
+	relView
+	relVirtual
+	relShadow
+)
+
+// relation is what the package knows of a table, view or virtual table.
+type relation struct {
+	Table
+	kind    relKind
+	cids    []int // of Cols, the numbers that the preupdate hook uses
+	autoinc bool
+	skip    bool // internal, out of capture
+	fks     []foreignKey
+	ipkFK   bool // the INTEGER PRIMARY KEY is itself a reference: a natural key
+	rowid   string
+	content *relation // of an FTS5 table's %_content: the FTS5 table it backs
+	stmts   map[string]string
+}
+
+// foreignKey is a reference to the rowid of a parent table: the only kind that
+// has to follow when an id changes.
+type foreignKey struct {
+	col    int // index into Cols; -1 for the INTEGER PRIMARY KEY
+	parent string
+}
+
+// autoKey reports whether rows are identified by an id that SQLite may choose:
+// such rows get another id when theirs is taken.
+func (r *relation) autoKey() bool {
+	return !r.NoRowid && len(r.PK) == 0 && !r.ipkFK
+}
+
+// schema caches relations of one connection, for one version of the schema.
+type schema struct {
+	conn    *sqlite.Conn
+	version int64
+	rels    map[string]*relation // by name as SQLite gives it
+	vtabs   bool
+}
+
+func newSchema(c *sqlite.Conn) *schema {
+	return &schema{conn: c, version: -1}
+}
+
+// refresh drops the cache if the schema has changed since. It must run inside
+// a transaction to mean anything.
+func (s *schema) refresh() error {
+	v, err := s.conn.QueryInt("PRAGMA main.schema_version")
+	if err != nil {
+		return fmt.Errorf("change: schema version: %w", err)
+	}
+	if v != s.version {
+		s.version = v
+		return s.load()
+	}
+	return nil
+}
+
+// forget makes the next refresh load again.
+func (s *schema) forget() { s.version = -1 }
+
+// load reads the whole schema.
+func (s *schema) load() error {
+	s.rels = map[string]*relation{}
+	s.vtabs = false
+	st, err := s.conn.Cached("SELECT l.name, l.type, l.wr, coalesce(m.sql,'') FROM pragma_table_list l " +
+		"LEFT JOIN main.sqlite_schema m ON m.name=l.name AND m.type IN ('table','view') WHERE l.schema='main'")
+	if err != nil {
+		return fmt.Errorf("change: read schema: %w", err)
+	}
+	var ddl []string
+	var rels []*relation
+	for {
+		row, err := st.Step()
+		if err != nil {
+			st.Done()
+			return fmt.Errorf("change: read schema: %w", err)
+		}
+		if !row {
+			break
+		}
+		r := &relation{Table: Table{Name: st.ColumnText(0), NoRowid: st.ColumnInt64(2) != 0}}
+		switch st.ColumnText(1) {
+		case "view":
+			r.kind = relView
+		case "virtual":
+			r.kind, s.vtabs = relVirtual, true
+			r.NoRowid = false
+		case "shadow":
+			r.kind = relShadow
+		}
+		r.skip = Internal(r.Name)
+		rels, ddl = append(rels, r), append(ddl, st.ColumnText(3))
+	}
+	st.Done()
+	for i, r := range rels {
+		s.rels[r.Name] = r
+		if r.skip {
+			continue
+		}
+		if err := s.loadColumns(r, ddl[i]); err != nil {
+			return err
+		}
+	}
+	for _, r := range rels {
+		if !r.skip && r.kind == relTable {
+			if err := s.loadForeignKeys(r); err != nil {
+				return err
+			}
+		}
+	}
+	s.linkContent(rels, ddl)
+	return nil
+}
+
+func (s *schema) loadColumns(r *relation, ddl string) error {
+	st, err := s.conn.Cached("SELECT cid, name, type, pk, hidden FROM pragma_table_xinfo(?)")
+	if err != nil {
+		return fmt.Errorf("change: read columns of %s: %w", r.Name, err)
+	}
+	defer st.Done()
+	if err := st.BindText(1, r.Name); err != nil {
+		return err
+	}
+	type column struct {
+		name, typ string
+		cid, pk   int
+	}
+	var cols []column
+	keys := 0
+	for {
+		row, err := st.Step()
+		if err != nil {
+			if r.kind == relView || r.kind == relVirtual {
+				return nil // broken views are the user's to mend
+			}
+			return fmt.Errorf("change: read columns of %s: %w", r.Name, err)
+		}
+		if !row {
+			break
+		}
+		if st.ColumnInt64(4) != 0 {
+			continue // hidden or generated: SQLite computes it
+		}
+		c := column{st.ColumnText(1), st.ColumnText(2), int(st.ColumnInt64(0)), int(st.ColumnInt64(3))}
+		if c.pk > 0 {
+			keys++
+		}
+		cols = append(cols, c)
+	}
+	order := make([]int, keys)
+	for _, c := range cols {
+		if keys == 1 && c.pk == 1 && !r.NoRowid && strings.EqualFold(c.typ, "INTEGER") && s.isIPK(r.Name) {
+			r.IPK = c.name
+			continue
+		}
+		if c.pk > 0 && c.pk <= keys {
+			order[c.pk-1] = len(r.Cols)
+		}
+		r.Cols = append(r.Cols, c.name)
+		r.cids = append(r.cids, c.cid)
+	}
+	if r.IPK == "" && keys > 0 {
+		r.PK = order
+	}
+	r.rowid = r.rowidName()
+	r.autoinc = r.IPK != "" && containsFold(ddl, "autoincrement")
+	return nil
+}
+
+// isIPK tells INTEGER PRIMARY KEY from INTEGER PRIMARY KEY DESC: only the
+// latter, which is no alias of the rowid, has an index of its own.
+func (s *schema) isIPK(table string) bool {
+	n, err := s.conn.QueryInt("SELECT count(*) FROM pragma_index_list(?) WHERE origin='pk'", sqlite.Text(table))
+	return err == nil && n == 0
+}
+
+// rowidName returns a name that reaches the rowid: one that no column hides.
+func (t *Table) rowidName() string {
+	if t.NoRowid {
+		return ""
+	}
+	if t.IPK != "" {
+		return t.IPK
+	}
+next:
+	for _, name := range []string{"rowid", "_rowid_", "oid"} {
+		for _, c := range t.Cols {
+			if strings.EqualFold(c, name) {
+				continue next
+			}
+		}
+		return name
+	}
+	return "rowid"
+}
+
+// loadForeignKeys keeps the single-column references to a parent's rowid.
+func (s *schema) loadForeignKeys(r *relation) error {
+	st, err := s.conn.Cached(`SELECT "table", "from", coalesce("to",''), (SELECT count(*) FROM pragma_foreign_key_list(?1) o WHERE o.id=l.id) FROM pragma_foreign_key_list(?1) l`)
+	if err != nil {
+		return fmt.Errorf("change: read foreign keys of %s: %w", r.Name, err)
+	}
+	defer st.Done()
+	if err := st.BindText(1, r.Name); err != nil {
+		return err
+	}
+	for {
+		row, err := st.Step()
+		if err != nil {
+			return fmt.Errorf("change: read foreign keys of %s: %w", r.Name, err)
+		}
+		if !row {
+			return nil
+		}
+		parent := s.find(st.ColumnText(0))
+		from, to := st.ColumnText(1), st.ColumnText(2)
+		if parent == nil || parent.IPK == "" || st.ColumnInt64(3) != 1 || to != "" && !strings.EqualFold(to, parent.IPK) {
+			continue
+		}
+		fk := foreignKey{col: -1, parent: parent.Name}
+		if !strings.EqualFold(from, r.IPK) {
+			if fk.col = r.column(from); fk.col < 0 {
+				continue
+			}
+		} else {
+			r.ipkFK = true
+		}
+		r.fks = append(r.fks, fk)
+	}
+}
+
+// linkContent finds the FTS5 tables that keep their own content, whose rows
+// are then told from writes to %_content.
+func (s *schema) linkContent(rels []*relation, ddl []string) {
+	for i, r := range rels {
+		if r.kind != relVirtual || !containsFold(ddl[i], "fts5") {
+			continue
+		}
+		c := s.rels[r.Name+"_content"]
+		if c != nil && c.kind == relShadow && len(c.Cols) >= len(r.Cols) {
+			c.content = r
+		}
+	}
+}
+
+// find returns a relation by name, in any case.
+func (s *schema) find(name string) *relation {
+	if r := s.rels[name]; r != nil {
+		return r
+	}
+	for n, r := range s.rels {
+		if strings.EqualFold(n, name) {
+			return r
+		}
+	}
+	return nil
+}
+
+// column returns a column's index in Cols, -1 if there is none.
+func (t *Table) column(name string) int {
+	for i, c := range t.Cols {
+		if c == name {
+			return i
+		}
+	}
+	for i, c := range t.Cols {
+		if strings.EqualFold(c, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+func containsFold(s, sub string) bool {
+	return strings.Contains(strings.ToLower(s), sub)
+}
+
+// quote returns an identifier in double quotes.
+func quote(name string) string {
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
