@@ -16,8 +16,8 @@ import (
 // Engines of the embedded suite. Each run of one is a process of its own.
 const (
 	oursPlain    = "agentdb"
-	oursSQL      = "agentdb database/sql"
-	oursCaptured = "agentdb captured"
+	oursSQL      = "agentdb through database/sql"
+	oursCaptured = "captured"
 	mattn        = "mattn"
 	modernc      = "modernc"
 	ncruces      = "ncruces"
@@ -45,6 +45,9 @@ func embeddedSuite(ctx context.Context, s *settings, r *report) error {
 	engines := []string{oursPlain, mattn, turso, modernc, ncruces, oursSQL, oursCaptured}
 	for i := range s.runs {
 		for _, name := range engines {
+			if name != mattn && !s.wants(name) {
+				continue
+			}
 			progress("embedded: run %d of %d, %s", i+1, s.runs, name)
 			res, err := e.runOne(ctx, name)
 			if err != nil {
@@ -160,6 +163,9 @@ func (e *embedded) rows(r *report) {
 	againstMattn := map[string]target{workload.Point: atMost(0.5), workload.Scan: atMost(0.6), workload.Autocommit: atMost(1.15), workload.Bulk: atMost(1.2)}
 	peers := func(work string, of func(workload.Measure) time.Duration, kind string, targets bool) {
 		for _, peer := range []string{mattn, turso, modernc, ncruces} {
+			if kind == "wall" && peer != mattn && peer != turso {
+				continue
+			}
 			t := target{}
 			switch main := againstMattn[work]; {
 			case targets && peer == mattn:

@@ -261,7 +261,7 @@ func wakeUp(ctx context.Context, s *settings, st *stage) (func(context.Context) 
 	if !ok {
 		return nil, fmt.Errorf("%s has no long poll", st.name())
 	}
-	b, _, err := p.openAs(ctx, filepath.Join(st.dir, "watcher.db"), &agentdb.Options{URL: "http://" + p.addr() + "/db/" + database,
+	b, _, err := p.openAs(ctx, filepath.Join(st.dir, "watcher.db"), &agentdb.Options{URL: "http://" + p.addr() + "/db/" + p.database,
 		AuthToken: p.token, Interval: time.Minute})
 	if err != nil {
 		return nil, err

@@ -14,19 +14,17 @@ import (
 
 // ourProduct is agentdb with its own server, with a token.
 type ourProduct struct {
-	s      *settings
-	server *server
-	token  string
+	s        *settings
+	database string // "*": the token is for all databases
+	server   *server
+	token    string
 }
-
-// database is the name of the database that the sync suite uses.
-const database = "bench"
 
 func (p *ourProduct) name() string { return "agentdb" }
 func (p *ourProduct) addr() string { return p.server.addr }
 
-// binary builds the agentdb command, once.
-func binary(ctx context.Context, s *settings) (string, error) {
+// agentdbBinary builds the agentdb command, once.
+func agentdbBinary(ctx context.Context, s *settings) (string, error) {
 	bin := filepath.Join(s.tmp, "agentdb")
 	if _, err := os.Stat(bin); err == nil {
 		return bin, nil
@@ -40,7 +38,7 @@ func binary(ctx context.Context, s *settings) (string, error) {
 }
 
 func (p *ourProduct) start(ctx context.Context, dir string) error {
-	bin, err := binary(ctx, p.s)
+	bin, err := agentdbBinary(ctx, p.s)
 	if err != nil {
 		return err
 	}
@@ -54,7 +52,7 @@ func (p *ourProduct) start(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	p.token, err = newToken(ctx, bin, data, database)
+	p.token, err = newToken(ctx, bin, data, p.database)
 	return err
 }
 
@@ -70,7 +68,7 @@ func newToken(ctx context.Context, bin, data, name string) (string, error) {
 func (p *ourProduct) stop() error { return p.server.stop() }
 
 func (p *ourProduct) open(ctx context.Context, path, addr string) (client, float64, error) {
-	return p.openAs(ctx, path, &agentdb.Options{URL: "http://" + addr + "/db/" + database, AuthToken: p.token})
+	return p.openAs(ctx, path, &agentdb.Options{URL: "http://" + addr + "/db/" + p.database, AuthToken: p.token})
 }
 
 func (p *ourProduct) openAs(ctx context.Context, path string, o *agentdb.Options) (*ourClient, float64, error) {
@@ -92,7 +90,7 @@ func (p *ourProduct) commits(ctx context.Context, sql string, rows [][]any) erro
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	c, _, err := p.openAs(ctx, filepath.Join(dir, "writer.db"), &agentdb.Options{URL: "http://" + p.addr() + "/db/" + database,
+	c, _, err := p.openAs(ctx, filepath.Join(dir, "writer.db"), &agentdb.Options{URL: "http://" + p.addr() + "/db/" + p.database,
 		AuthToken: p.token, Synchronous: "OFF"})
 	if err != nil {
 		return err

@@ -126,7 +126,7 @@ const (
 )
 
 // memorySize is about what a row of memories takes in a database file.
-const memorySize = 640
+const memorySize = 578
 
 // notes returns n rows of one text of 100 bytes.
 func notes(t *workload.Text, n int) [][]any {

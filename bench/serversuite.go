@@ -63,10 +63,10 @@ func throughput(ctx context.Context, s *settings, r *report) (err error) {
 			return err
 		}
 		defer stop()
-		if many.agents, err = ours.agents(ctx, agents, s.scaled(1000, agents), "many"); err != nil {
+		if many.agents, err = ours.agents(agents, s.scaled(1000, agents), "many"); err != nil {
 			return err
 		}
-		if hot.agents, err = ours.agents(ctx, agents, 1, "hot"); err != nil {
+		if hot.agents, err = ours.agents(agents, 1, "hot"); err != nil {
 			return err
 		}
 		all = []*contender{many, pushes, hot, batches}

@@ -78,7 +78,7 @@ func syncSuite(ctx context.Context, s *settings, r *report) error {
 }
 
 func (m *measure) run(ctx context.Context, s *settings, r *report) (err error) {
-	products := []product{&ourProduct{s: s}, &tursoProduct{s: s}}
+	products := []product{&ourProduct{s: s, database: "bench"}, &tursoProduct{s: s}}
 	switch {
 	case s.peerOnly && m.oursOnly:
 		return nil
