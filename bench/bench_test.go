@@ -18,6 +18,7 @@ import (
 
 func TestProxyCountsBytesAndRequests(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(r.ContentLength))
 		_, _ = io.Copy(w, r.Body)
 	}))
 	defer upstream.Close()
