@@ -18,8 +18,9 @@ import (
 
 func TestProxyCountsBytesAndRequests(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", fmt.Sprint(r.ContentLength))
-		_, _ = io.Copy(w, r.Body)
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		_, _ = w.Write(body)
 	}))
 	defer upstream.Close()
 	p, err := newProxy(upstream.Listener.Addr().String())
