@@ -3,7 +3,8 @@ package sqlite
 import lib "modernc.org/sqlite/lib"
 
 // BackupTo replaces the main database of dst by that of c, in one transaction
-// on dst. dst must have no open transaction or running statement.
+// on dst. dst must have no open transaction or running statement, c no open
+// write transaction.
 func (c *Conn) BackupTo(dst *Conn) error {
 	if c.db == 0 || dst == nil || dst.db == 0 {
 		return ErrClosed
