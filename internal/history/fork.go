@@ -37,8 +37,11 @@ func (p *Pebble) fork(ctx context.Context, src DBID, at uint64, dst DBID) error 
 	if err := p.forkable(h, owner, at); err != nil {
 		return err
 	}
+	h.mu.Lock()
+	horizon := h.horizon
+	h.mu.Unlock()
 	return p.insert(descriptor{
-		Name: dst, Created: time.Now(), Base: base, Parent: owner, ParentName: src,
+		Name: dst, Created: time.Now(), Base: base, Parent: owner, ParentName: src, Horizon: horizon,
 	})
 }
 

@@ -127,7 +127,7 @@ type Store interface {
 	Create(ctx context.Context, id DBID) error
 	// Fork makes dst, which shares the history of src up to and including the
 	// revision at (or Latest) and then goes its own way. It copies no pages and
-	// no metadata.
+	// no metadata. It can read at most what src can.
 	Fork(ctx context.Context, src DBID, at uint64, dst DBID) error
 	// Delete removes the database and its name. Later calls find nothing, and
 	// the name is free. Storage is reclaimed in the background, but never what
@@ -162,10 +162,12 @@ type Store interface {
 	// ErrNoRevision if it is beyond the durable head. A yielded commit is the
 	// caller's.
 	Commits(ctx context.Context, id DBID, after, upto uint64) iter.Seq2[*Commit, error]
-	// Commit returns one durable commit.
+	// Commit returns one durable commit; ErrHorizon unless it is above the
+	// horizon.
 	Commit(ctx context.Context, id DBID, seq uint64) (*Commit, error)
 	// Page returns the image of page no at revision at. A page within the size
-	// of the database that no commit wrote is all zeros.
+	// of the database that no commit wrote is all zeros; one that came back
+	// after the database had shrunk, and was not written since, is unspecified.
 	Page(ctx context.Context, id DBID, no uint32, at uint64) ([]byte, error)
 	// Pages yields every page from 1 to the size of the database at revision
 	// at, ascending. Data is valid until the next iteration.

@@ -98,10 +98,13 @@ func (p *Pebble) headAt(h *handle, seq uint64) (Head, error) {
 		return durable, nil
 	case seq > durable.Seq:
 		return Head{}, ErrNoRevision
-	case seq == h.desc.Base.Seq:
-		return h.desc.Base, p.readable(h, seq)
-	case seq == 0:
-		return p.genesis(h)
+	}
+	base, ok, err := p.baseAt(h, seq)
+	if err != nil {
+		return Head{}, err
+	}
+	if ok {
+		return base, p.readable(h, seq)
 	}
 	c, err := p.commitAt(h, seq)
 	if err != nil {
@@ -110,17 +113,25 @@ func (p *Pebble) headAt(h *handle, seq uint64) (Head, error) {
 	return c.Head(), nil
 }
 
-// genesis returns revision 0 of a fork.
-func (p *Pebble) genesis(h *handle) (Head, error) {
-	raw, err := p.get(idKey(prefixDesc, h.levels[len(h.levels)-1].id))
-	if err != nil {
-		return Head{}, err
+// baseAt returns the revision if one of the levels begins with it. Then it is in
+// that level's descriptor, and nobody needs the parent's commit for it.
+func (p *Pebble) baseAt(h *handle, seq uint64) (Head, bool, error) {
+	if seq >= h.desc.Base.Seq {
+		return h.desc.Base, seq == h.desc.Base.Seq, nil
 	}
-	if err := p.readable(h, 0); err != nil {
-		return Head{}, err
+	i := h.levelOf(seq)
+	switch {
+	case seq == h.levels[i].upto:
+		i--
+	case i < len(h.levels)-1 || i == 0:
+		return Head{}, false, nil
+	}
+	raw, err := p.get(idKey(prefixDesc, h.levels[i].id))
+	if err != nil || raw == nil {
+		return Head{}, false, firstErr(err, ErrHorizon)
 	}
 	d, err := decodeDescriptor(raw)
-	return d.Base, err
+	return d.Base, d.Base.Seq == seq, err
 }
 
 // commitAt reads and verifies a commit record.
@@ -129,7 +140,7 @@ func (p *Pebble) commitAt(h *handle, seq uint64) (*Commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.recordReadable(h, seq); err != nil {
+	if err := p.readable(h, seq); err != nil {
 		return nil, err
 	}
 	if raw == nil {
@@ -140,27 +151,6 @@ func (p *Pebble) commitAt(h *handle, seq uint64) (*Commit, error) {
 		err = fmt.Errorf("commit %d says %d: %w", seq, c.Seq, ErrCorrupt)
 	}
 	return c, err
-}
-
-// recordReadable is readable for the record of a commit: that of the revision
-// that was forked is the parent's, who may have dropped it.
-func (p *Pebble) recordReadable(h *handle, seq uint64) error {
-	if err := p.readable(h, seq); err != nil || seq > h.desc.Base.Seq {
-		return err
-	}
-	i := h.levelOf(seq)
-	if i == 0 {
-		return ErrHorizon // the fork was rewritten, see copyBase
-	}
-	raw, err := p.get(idKey(prefixDesc, h.levels[i].id))
-	if err != nil || raw == nil {
-		return firstErr(err, ErrHorizon)
-	}
-	d, err := decodeDescriptor(raw)
-	if err == nil && seq < d.Horizon {
-		err = ErrHorizon
-	}
-	return err
 }
 
 func firstErr(err, otherwise error) error {
@@ -242,6 +232,10 @@ func (p *Pebble) Commit(ctx context.Context, id DBID, seq uint64) (*Commit, erro
 	}
 	if seq == 0 {
 		return nil, opErr("read", id, ErrNoRevision)
+	}
+	// Like for Commits, the revision before it must be readable.
+	if err := p.readable(h, seq-1); err != nil {
+		return nil, opErr("read", id, err)
 	}
 	c, err := p.commitAt(h, seq)
 	return c, opErr("read", id, err)
