@@ -36,12 +36,8 @@ func FuzzRoundTrip(f *testing.F) {
 		checkValue(t, c, "SELECT echo(?1)", want, v)
 		must(t, c.ExecArgs("DELETE FROM t"))
 		must(t, c.ExecArgs("INSERT INTO t VALUES(?)", v))
-		stored := want
-		if v.Kind == sqlite.KindFloat && v.Float() == 0 {
-			stored = sqlite.Real(0) // a record does not keep the sign of zero
-		}
-		checkValue(t, c, "SELECT v FROM t", stored)
-		if hooked.Kind != stored.Kind || !bytes.Equal(hooked.B, stored.B) {
+		checkValue(t, c, "SELECT v FROM t", want)
+		if !hooked.Equal(want) {
 			t.Errorf("hook saw %v %q", hooked.Kind, hooked.Any())
 		}
 	})

@@ -60,11 +60,15 @@ func TestNaNIsNull(t *testing.T) {
 	checkValue(t, c, "SELECT ?1", sqlite.Null(), sqlite.Real(math.NaN()))
 }
 
-// TestNegativeZero: SQLite keeps the sign in a parameter, not in a record.
+// TestNegativeZero: only a REAL column, which stores whole numbers as integers,
+// loses the sign.
 func TestNegativeZero(t *testing.T) {
-	c := newConn(t)
+	c := newConn(t, "CREATE TABLE t(v BLOB, r REAL)")
 	minusZero := sqlite.Real(math.Copysign(0, -1))
 	checkValue(t, c, "SELECT ?1", minusZero, minusZero)
+	must(t, c.ExecArgs("INSERT INTO t VALUES(?1, ?1)", minusZero))
+	checkValue(t, c, "SELECT v FROM t", minusZero)
+	checkValue(t, c, "SELECT r FROM t", sqlite.Real(0))
 }
 
 func TestConversions(t *testing.T) {
