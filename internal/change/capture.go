@@ -299,3 +299,10 @@ func (k *Capture) flush() error {
 	}
 	return nil
 }
+
+// Abandon forgets what was recorded since the last Finish; call it when that
+// much was rolled back, and the transaction goes on.
+func (k *Capture) Abandon() error {
+	k.events, k.seqs, k.cur, k.dirty, k.err = nil, nil, nil, false, nil
+	return k.schema.refresh()
+}

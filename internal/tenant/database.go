@@ -1,0 +1,181 @@
+package tenant
+
+import (
+	"bufio"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// database is one open database: a cached file at the accepted head, its
+// single writer, and what is kept of the newest commits.
+type database struct {
+	m    *Manager
+	name string
+
+	// Owned by the Manager's mutex.
+	users   int
+	closing bool
+	lastUse time.Time
+	elem    *list.Element
+	gone    chan struct{} // closed when it is closed
+
+	ready   chan struct{} // closed when open is done
+	openErr error         // set before ready is closed
+	failed  atomic.Bool   // the file can't be trusted any more
+
+	mu       sync.Mutex // guards what follows
+	conn     *sqlite.Conn
+	cap      *change.Capture
+	wal      *walReader
+	head     history.Head // of the file
+	recent   recentCommits
+	replicas map[wire.ReplicaID]*replicaState
+
+	newsMu sync.Mutex
+	news   chan struct{} // closed and replaced when a commit becomes durable
+}
+
+func newDatabase(m *Manager, name string) *database {
+	return &database{
+		m: m, name: name, ready: make(chan struct{}), gone: make(chan struct{}),
+		news: make(chan struct{}), replicas: map[wire.ReplicaID]*replicaState{}, lastUse: time.Now(),
+	}
+}
+
+func (d *database) id() history.DBID { return history.DBID(d.name) }
+
+// open brings the cached file to the head and opens it.
+func (d *database) open(ctx context.Context, create bool, known history.Head, cached bool) error {
+	head, err := d.m.cfg.Store.Head(ctx, d.id())
+	if errors.Is(err, history.ErrNotFound) && create {
+		if err := d.m.cfg.Store.Create(ctx, d.id()); err != nil && !errors.Is(err, history.ErrExists) {
+			return translate(err)
+		}
+		head, err = d.m.cfg.Store.Head(ctx, d.id())
+	}
+	if err != nil {
+		return translate(err)
+	}
+	path := d.m.path(d.name)
+	if !cached || !known.Is(head) {
+		if err := d.rebuild(ctx, path, head); err != nil {
+			return err
+		}
+	}
+	d.conn, err = sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: 1024, BusyTimeout: -1})
+	if err != nil {
+		return fmt.Errorf("tenant: open %s: %w", d.name, err)
+	}
+	if d.cap, err = change.Attach(d.conn, change.Options{}); err != nil {
+		return err
+	}
+	d.wal = &walReader{path: path + "-wal"}
+	d.conn.WALHook(d.wal.committed)
+	d.head = head
+	return nil
+}
+
+// rebuild writes the file anew from the history.
+func (d *database) rebuild(ctx context.Context, path string, head history.Head) error {
+	removeFiles(path)
+	if head.Seq == 0 || head.DBSize == 0 {
+		return nil
+	}
+	d.m.stats.rebuilds.Add(1)
+	if err := d.m.cfg.Store.WaitDurable(ctx, d.id(), head.Seq); err != nil {
+		return translate(err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("tenant: rebuild %s: %w", d.name, err)
+	}
+	w := bufio.NewWriterSize(f, 1<<18)
+	for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq) {
+		if err == nil {
+			_, err = w.Write(p.Data)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("tenant: rebuild %s: %w", d.name, err), f.Close())
+		}
+	}
+	if err := errors.Join(w.Flush(), f.Close()); err != nil {
+		return fmt.Errorf("tenant: rebuild %s: %w", d.name, err)
+	}
+	return nil
+}
+
+// fail marks the file as unusable: it is rebuilt from the history by the next
+// to open the database.
+func (d *database) fail() {
+	d.failed.Store(true)
+	d.wake()
+}
+
+// close closes the file. It reports the revision that the file is at, if it
+// can be trusted.
+func (d *database) close() (history.Head, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn == nil {
+		return history.Head{}, false
+	}
+	ok := !d.failed.Load()
+	if ok {
+		if _, _, err := d.conn.Checkpoint(sqlite.CheckpointTruncate); err != nil {
+			ok = false
+		}
+	}
+	if err := d.conn.Close(); err != nil {
+		ok = false
+	}
+	d.wal.close()
+	d.conn = nil
+	if !ok {
+		removeFiles(d.m.path(d.name))
+	}
+	return d.head, ok
+}
+
+// waitUnused returns when nobody uses the database.
+func (d *database) waitUnused(ctx context.Context) error {
+	for {
+		d.m.mu.Lock()
+		n, closing := d.users, d.closing
+		d.m.mu.Unlock()
+		if n == 0 && !closing {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.gone:
+			return nil
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// wake tells everybody who waits for news to look.
+func (d *database) wake() {
+	d.newsMu.Lock()
+	close(d.news)
+	d.news = make(chan struct{})
+	d.newsMu.Unlock()
+}
+
+func (d *database) newsChan() <-chan struct{} {
+	d.newsMu.Lock()
+	defer d.newsMu.Unlock()
+	return d.news
+}

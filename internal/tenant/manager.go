@@ -1,0 +1,359 @@
+package tenant
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// Config says where a Manager keeps its databases and how much it may use.
+type Config struct {
+	Store    history.Store // the truth; the caller closes it after the Manager
+	CacheDir string        // for cached files; emptied by New
+	Logger   *slog.Logger  // nil: nothing is logged
+
+	MaxOpen     int           // open databases; 0: 1024
+	MaxCached   int           // cached files of closed databases; 0: 8192
+	IdleClose   time.Duration // a database unused for as long is closed; 0: one minute
+	MaxWait     time.Duration // longest long poll; 0: one minute
+	MaxPages    uint32        // largest database, in pages of 4096 bytes; 0: 2^24 (64 GiB)
+	MaxConflict int           // conflicts recorded for one request; 0: 10,000
+	// StatementTimeout bounds the time a request's changes may take to
+	// execute; 0: 30 seconds.
+	StatementTimeout time.Duration
+}
+
+func (c *Config) withDefaults() {
+	if c.MaxOpen <= 0 {
+		c.MaxOpen = 1024
+	}
+	if c.MaxCached <= 0 {
+		c.MaxCached = 8192
+	}
+	if c.IdleClose <= 0 {
+		c.IdleClose = time.Minute
+	}
+	if c.MaxWait <= 0 {
+		c.MaxWait = time.Minute
+	}
+	if c.MaxPages == 0 {
+		c.MaxPages = 1 << 24
+	}
+	if c.MaxConflict <= 0 {
+		c.MaxConflict = 10_000
+	}
+	if c.StatementTimeout <= 0 {
+		c.StatementTimeout = 30 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Manager opens databases when they are asked for and closes those that have
+// been idle for longest. It is safe for concurrent use.
+type Manager struct {
+	cfg   Config
+	stats counters
+
+	mu     sync.Mutex
+	dbs    map[string]*database // open, opening or closing
+	lru    *list.List           // of *database, the most recently used first
+	cold   *coldFiles
+	closed bool
+
+	done chan struct{} // closed by Close: ends long polls
+	idle sync.WaitGroup
+}
+
+type counters struct {
+	waiting                                          atomic.Int64
+	commits, changes, conflicts, snapshots, rebuilds atomic.Uint64
+	pushedBytes, pulledBytes                         atomic.Uint64
+}
+
+// New returns a Manager. It empties the cache directory: files of an earlier
+// process can't be trusted after a crash, and are rebuilt when needed.
+func New(cfg Config) (*Manager, error) {
+	cfg.withDefaults()
+	if err := os.RemoveAll(cfg.CacheDir); err != nil {
+		return nil, fmt.Errorf("tenant: empty the cache: %w", err)
+	}
+	if err := os.MkdirAll(cfg.CacheDir, 0o700); err != nil {
+		return nil, fmt.Errorf("tenant: make the cache: %w", err)
+	}
+	m := &Manager{
+		cfg: cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
+		cold: newColdFiles(cfg.MaxCached),
+	}
+	m.idle.Add(1)
+	go m.sweep()
+	return m, nil
+}
+
+// Close ends long polls, waits for running requests and closes every database.
+// It is safe to call twice.
+func (m *Manager) Close(ctx context.Context) error {
+	m.mu.Lock()
+	if !m.closed {
+		m.closed = true
+		close(m.done)
+	}
+	m.mu.Unlock()
+	m.idle.Wait()
+	for {
+		m.mu.Lock()
+		var db *database
+		for _, db = range m.dbs {
+			break
+		}
+		m.mu.Unlock()
+		if db == nil {
+			return nil
+		}
+		if err := db.waitUnused(ctx); err != nil {
+			return fmt.Errorf("tenant: close: %w", err)
+		}
+		m.evict(db)
+	}
+}
+
+// Stats returns what the databases have done.
+func (m *Manager) Stats() Stats {
+	m.mu.Lock()
+	open := len(m.dbs)
+	m.mu.Unlock()
+	s := &m.stats
+	return Stats{
+		Open: open, Waiting: int(s.waiting.Load()),
+		Commits: s.commits.Load(), Changes: s.changes.Load(), Conflicts: s.conflicts.Load(),
+		Snapshots: s.snapshots.Load(), Rebuilds: s.rebuilds.Load(),
+		PushedBytes: s.pushedBytes.Load(), PulledBytes: s.pulledBytes.Load(),
+	}
+}
+
+// Create makes an empty database.
+func (m *Manager) Create(ctx context.Context, name string) error {
+	if _, err := ParseName(name); err != nil {
+		return err
+	}
+	return translate(m.cfg.Store.Create(ctx, history.DBID(name)))
+}
+
+// List returns up to n names of databases greater than after, ascending.
+func (m *Manager) List(ctx context.Context, after string, n int) ([]string, error) {
+	ids, err := m.cfg.Store.List(ctx, history.DBID(after), n)
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = string(id)
+	}
+	return names, translate(err)
+}
+
+// Delete removes a database for good.
+func (m *Manager) Delete(ctx context.Context, name string) error {
+	m.mu.Lock()
+	db := m.dbs[name]
+	m.mu.Unlock()
+	if err := m.cfg.Store.Delete(ctx, history.DBID(name)); err != nil {
+		return translate(err)
+	}
+	if db != nil {
+		db.fail() // whoever holds it finds it gone
+	}
+	m.mu.Lock()
+	m.cold.drop(name, m.path(name))
+	m.mu.Unlock()
+	return nil
+}
+
+// path returns where a database's cached file is.
+func (m *Manager) path(name string) string {
+	return filepath.Join(m.cfg.CacheDir, name+".db")
+}
+
+// acquire returns an open database, opening it if need be; release gives it
+// back.
+func (m *Manager) acquire(ctx context.Context, name string, create bool) (*database, error) {
+	for {
+		m.mu.Lock()
+		if m.closed {
+			m.mu.Unlock()
+			return nil, ErrClosed
+		}
+		db := m.dbs[name]
+		if db != nil && !db.closing {
+			db.users++
+			m.lru.MoveToFront(db.elem)
+			m.mu.Unlock()
+			<-db.ready
+			if db.openErr != nil {
+				m.release(db)
+				return nil, db.openErr
+			}
+			return db, nil
+		}
+		if db != nil { // being closed: wait for it and look again
+			gone := db.gone
+			m.mu.Unlock()
+			select {
+			case <-gone:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		db = newDatabase(m, name)
+		db.users = 1
+		db.elem = m.lru.PushFront(db)
+		m.dbs[name] = db
+		known, cached := m.cold.take(name)
+		m.mu.Unlock()
+		m.shrink()
+		db.openErr = db.open(ctx, create, known, cached)
+		close(db.ready)
+		if db.openErr != nil {
+			err := db.openErr
+			db.fail()
+			m.release(db)
+			return nil, err
+		}
+		return db, nil
+	}
+}
+
+// release gives a database back. A failed one is closed with its last user.
+func (m *Manager) release(db *database) {
+	m.mu.Lock()
+	db.users--
+	last := db.users == 0
+	if last {
+		db.lastUse = time.Now()
+	}
+	failed := db.failed.Load()
+	m.mu.Unlock()
+	if last && failed {
+		m.evict(db)
+	}
+}
+
+// shrink closes the least recently used databases above the limit.
+func (m *Manager) shrink() {
+	for {
+		m.mu.Lock()
+		var victim *database
+		if len(m.dbs) > m.cfg.MaxOpen {
+			for e := m.lru.Back(); e != nil; e = e.Prev() {
+				if db := e.Value.(*database); db.users == 0 && !db.closing {
+					victim = db
+					break
+				}
+			}
+		}
+		m.mu.Unlock()
+		if victim == nil {
+			return
+		}
+		m.evict(victim)
+	}
+}
+
+// evict closes a database that nobody uses.
+func (m *Manager) evict(db *database) {
+	m.mu.Lock()
+	if db.users > 0 || db.closing {
+		m.mu.Unlock()
+		return
+	}
+	db.closing = true
+	m.mu.Unlock()
+	head, ok := db.close()
+	m.mu.Lock()
+	if ok {
+		m.cold.put(db.name, head, m.path)
+	}
+	m.lru.Remove(db.elem)
+	delete(m.dbs, db.name)
+	close(db.gone)
+	m.mu.Unlock()
+}
+
+// sweep closes databases that have been idle for long, until Close.
+func (m *Manager) sweep() {
+	defer m.idle.Done()
+	tick := time.NewTicker(m.cfg.IdleClose / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.done:
+			return
+		case now := <-tick.C:
+			for _, db := range m.idleSince(now.Add(-m.cfg.IdleClose)) {
+				m.evict(db)
+			}
+		}
+	}
+}
+
+func (m *Manager) idleSince(t time.Time) []*database {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var idle []*database
+	for e := m.lru.Back(); e != nil; e = e.Prev() {
+		if db := e.Value.(*database); db.users == 0 && !db.closing && db.lastUse.Before(t) {
+			idle = append(idle, db)
+		}
+	}
+	return idle
+}
+
+// translate maps the history's errors to this package's.
+func translate(err error) error {
+	for _, m := range []struct{ from, to error }{
+		{history.ErrNotFound, ErrNotFound},
+		{history.ErrExists, ErrExists},
+		{history.ErrFull, ErrQuota},
+		{history.ErrClosed, ErrClosed},
+	} {
+		if errors.Is(err, m.from) {
+			return fmt.Errorf("%w: %w", m.to, err)
+		}
+	}
+	return err
+}
+
+// Sync serves one request: it executes the changes, waits for news if it is
+// asked to, and returns what the replica lacks. It returns when all of that is
+// durable. create allows the database to be made by a push.
+func (m *Manager) Sync(ctx context.Context, name string, acc Access, create bool, req *wire.Request) (*Answer, error) {
+	pushes := len(req.Changes) > 0 || req.Strict != nil
+	pulls := req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0
+	if pushes && !acc.Has(AccessPush) || pulls && !acc.Has(AccessPull) {
+		return nil, ErrForbidden
+	}
+	db, err := m.acquire(ctx, name, create)
+	if err != nil {
+		return nil, err
+	}
+	ans, err := db.sync(ctx, req)
+	if err != nil || ans.Pages == nil {
+		m.release(db)
+		return ans, err
+	}
+	pages := ans.Pages
+	ans.Pages = func(yield func([]byte, error) bool) {
+		defer m.release(db)
+		pages(yield)
+	}
+	return ans, nil
+}

@@ -1,0 +1,522 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// push executes a request's changes that are new, and appends what they did to
+// the history as one commit. It fills in the answer's results and returns the
+// head that the answer speaks of, which need not be durable yet.
+func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Response) (history.Head, error) {
+	if len(req.Changes) == 0 && req.Strict == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.head, nil
+	}
+	applied, err := d.strictApplied(ctx, req)
+	if err != nil {
+		return history.Head{}, err
+	}
+	s, err := d.loadReplica(ctx, req.Replica)
+	if err != nil {
+		return history.Head{}, err
+	}
+	foreign, err := d.foreignSince(ctx, req)
+	if err != nil {
+		return history.Head{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failed.Load() || d.conn == nil {
+		return history.Head{}, ErrBusy
+	}
+	s = d.replica(req.Replica, s)
+	k, err := d.recognise(ctx, req, s)
+	if err != nil {
+		return history.Head{}, err
+	}
+	if k.fork != 0 || req.First > s.last+1 {
+		return history.Head{}, ErrBusy // another request of the replica came in between
+	}
+	p := &execution{d: d, req: req, known: k, foreign: foreign, after: s.last}
+	if applied {
+		resp.Strict.Code = wire.StrictApplied
+	}
+	p.strict = req.Strict != nil && !applied
+	if err := p.prepare(ctx); err != nil {
+		return history.Head{}, err
+	}
+	for id, ops := range k.results {
+		if len(ops) > 0 {
+			resp.Results = append(resp.Results, wire.Result{ID: id, Ops: ops})
+		}
+	}
+	if k.dup == len(req.Changes) && !p.strict {
+		return d.head, nil
+	}
+	head, err := p.commit(ctx, s)
+	if err != nil {
+		return history.Head{}, err
+	}
+	resp.Results = append(resp.Results, p.results...)
+	if p.strict {
+		resp.Strict = p.strictResult
+	}
+	resp.Last, resp.LastChain = s.last, s.chain
+	return head, nil
+}
+
+// strictApplied reports whether the request's strict transaction was applied
+// before and only its answer was lost.
+func (d *database) strictApplied(ctx context.Context, req *wire.Request) (bool, error) {
+	if req.Strict == nil {
+		return false, nil
+	}
+	_, err := d.m.cfg.Store.GetMeta(ctx, d.id(), strictKey(req.Strict.Nonce))
+	if errors.Is(err, history.ErrNoMeta) {
+		return false, nil
+	}
+	return err == nil, translate(err)
+}
+
+// foreignSince returns the commits after the request's base as far as they are
+// only in the history; prepare adds the newest ones.
+func (d *database) foreignSince(ctx context.Context, req *wire.Request) ([]stored, error) {
+	if req.Base.Seq == 0 {
+		return nil, nil
+	}
+	d.mu.Lock()
+	head := d.head
+	_, ok := d.recent.since(req.Base.Seq, head.Seq)
+	d.mu.Unlock()
+	if ok {
+		return nil, nil
+	}
+	if err := d.m.cfg.Store.WaitDurable(ctx, d.id(), head.Seq); err != nil {
+		return nil, translate(err)
+	}
+	list, err := d.commitsSince(ctx, req.Base.Seq, head)
+	if errors.Is(err, errSnapshot) {
+		return nil, nil
+	}
+	return list, err
+}
+
+// execution is one request's changes on their way into a commit. The
+// database's lock is held.
+type execution struct {
+	d       *database
+	req     *wire.Request
+	known   *known
+	foreign []stored // from the history; the newest are in d.recent
+	after   uint64   // the replica's last executed change
+	commits []*foreignCommit
+
+	strict       bool // the strict transaction is to be executed
+	strictResult wire.StrictResult
+	results      []wire.Result
+	effects      change.Change
+	same         bool
+	conflicts    int
+	skip         map[opAt]string
+}
+
+// foreignCommit is a decoded commit since the request's base.
+type foreignCommit struct {
+	own bool
+	c   *change.Change
+}
+
+// opAt is one operation of a request: strict ones have the id 0.
+type opAt struct {
+	id uint64
+	op int
+}
+
+// prepare decodes the commits since the base.
+func (p *execution) prepare(ctx context.Context) error {
+	if p.req.Base.Seq == 0 {
+		return nil
+	}
+	base := p.req.Base.Seq
+	if n := len(p.foreign); n > 0 {
+		base = p.foreign[n-1].seq
+	}
+	if tail, ok := p.d.recent.since(base, p.d.head.Seq); ok {
+		p.foreign = append(p.foreign[:len(p.foreign):len(p.foreign)], tail...)
+	}
+	me := author(p.req.Replica)
+	var dec change.Decoder
+	for _, s := range p.foreign {
+		if len(s.body) == 0 {
+			continue
+		}
+		c, err := dec.Decode(s.body)
+		if err != nil {
+			return fmt.Errorf("tenant: commit %d: %w", s.seq, err)
+		}
+		p.commits = append(p.commits, &foreignCommit{own: s.author == me, c: c})
+	}
+	return nil
+}
+
+// maxRestarts bounds how often a request begins again because one of its
+// operations rolled the transaction back.
+const maxRestarts = 1000
+
+// commit runs the changes in one transaction and appends it to the history.
+func (p *execution) commit(ctx context.Context, s *replicaState) (history.Head, error) {
+	d := p.d
+	stop := d.limitTime()
+	defer stop()
+	for restarts := 0; ; restarts++ {
+		err := p.transaction()
+		if err == nil {
+			break
+		}
+		if !d.conn.AutoCommit() {
+			if rerr := d.conn.Exec("ROLLBACK"); rerr != nil {
+				d.fail()
+			}
+		}
+		d.cap.Discard()
+		if !errors.Is(err, change.ErrRolledBack) || restarts > maxRestarts {
+			return history.Head{}, refusal(err)
+		}
+	}
+	return p.append(ctx, s)
+}
+
+// refusal maps errors of execution to this package's.
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, wire.ErrMalformed):
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	case sqlite.IsInterrupt(err):
+		return fmt.Errorf("%w: the changes took too long: %w", ErrTooLarge, err)
+	case sqlite.IsFull(err):
+		return fmt.Errorf("%w: %w", ErrQuota, err)
+	}
+	return err
+}
+
+// limitTime interrupts what runs for longer than the limit.
+func (d *database) limitTime() (stop func()) {
+	conn := d.conn
+	t := time.AfterFunc(d.m.cfg.StatementTimeout, conn.Interrupt)
+	return func() { t.Stop() }
+}
+
+// transaction runs everything once. On error the caller rolls back.
+func (p *execution) transaction() error {
+	d := p.d
+	p.results, p.effects, p.same, p.conflicts = nil, change.Change{}, true, 0
+	if err := d.conn.Exec("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("tenant: %w", err)
+	}
+	if d.head.Seq == 0 {
+		if err := d.conn.Exec(change.ConflictsSchema); err != nil {
+			return fmt.Errorf("tenant: %w", err)
+		}
+	}
+	if err := d.cap.Begin(); err != nil {
+		return err
+	}
+	x := change.NewExecutor(d.cap)
+	for _, f := range p.commits {
+		if f.own {
+			x.Own(f.c)
+		} else {
+			x.Foreign(f.c)
+		}
+	}
+	if err := p.changes(x); err != nil {
+		return err
+	}
+	if p.strict {
+		if err := p.runStrict(x); err != nil {
+			return err
+		}
+	}
+	if err := d.conn.Exec("COMMIT"); err != nil {
+		return fmt.Errorf("tenant: commit: %w", err)
+	}
+	return nil
+}
+
+// changes runs the changes that are new, and tells the executor about those
+// that were executed before.
+func (p *execution) changes(x *change.Executor) error {
+	var dec change.Decoder
+	fresh := p.req.Changes[p.known.dup:]
+	for i := range p.req.Changes[:p.known.dup] {
+		c, err := dec.Decode(p.req.Changes[i].Body)
+		if err != nil {
+			return err
+		}
+		x.Seed(c, p.known.results[p.req.First+uint64(i)])
+	}
+	for i := range fresh {
+		c, err := dec.Decode(fresh[i].Body)
+		if err != nil {
+			return err
+		}
+		x.Expect(c)
+	}
+	for i := range fresh {
+		id := p.req.First + uint64(p.known.dup+i)
+		if err := p.change(x, &dec, id, &fresh[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change runs one change within a savepoint. If it leaves a foreign key
+// violated at its end, it is refused as a whole.
+func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w *wire.Change) error {
+	for _, deferred := range []bool{false, true} {
+		c, err := dec.Decode(w.Body)
+		if err != nil {
+			return err
+		}
+		res, eff, violated, err := p.run(x, c, id, deferred)
+		if err != nil {
+			return err
+		}
+		if violated {
+			continue
+		}
+		if len(res) > 0 {
+			p.results = append(p.results, wire.Result{ID: id, Ops: res})
+		}
+		var h uint64
+		if eff != nil {
+			h, _ = eff.EffectsHash(nil)
+			p.effects.Merge(eff)
+		}
+		if h != w.Effects || len(res) > 0 {
+			p.same = false
+		}
+		return nil
+	}
+	return fmt.Errorf("tenant: change %d of %s violates a foreign key even when refused", id, p.req.Replica)
+}
+
+// run runs a change, or refuses all of it. violated means that it was undone.
+func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse bool) (res []wire.OpResult, eff *change.Change, violated bool, err error) {
+	d := p.d
+	if err := d.conn.Exec("SAVEPOINT agentdb_change"); err != nil {
+		return nil, nil, false, err
+	}
+	now := time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	before := p.conflicts
+	x.Conflict = func(k *change.Conflict) error {
+		if p.conflicts++; p.conflicts > d.m.cfg.MaxConflict {
+			return fmt.Errorf("%w: more than %d conflicts in one request", ErrTooLarge, d.m.cfg.MaxConflict)
+		}
+		return k.Insert(d.conn, now, author(p.req.Replica), id)
+	}
+	for at, why := range p.skip {
+		if at.id == id {
+			x.Skip(at.op, why)
+		}
+	}
+	if refuse {
+		for i := range c.Intents() {
+			x.Skip(i, "FOREIGN KEY constraint failed at the end of the transaction")
+		}
+	}
+	if res, err = x.Run(c); err != nil {
+		if errors.Is(err, change.ErrRolledBack) {
+			p.skipOp(opAt{id, x.Op()}, err)
+		}
+		return nil, nil, false, err
+	}
+	if !refuse {
+		if violated, err = d.conn.DeferredFKs(); err != nil {
+			return nil, nil, false, err
+		}
+		if violated {
+			p.conflicts = before
+			return nil, nil, true, d.abandon("agentdb_change")
+		}
+	}
+	if eff, err = d.cap.Finish(); err != nil {
+		return nil, nil, false, err
+	}
+	return res, eff, false, d.conn.Exec("RELEASE agentdb_change")
+}
+
+// abandon rolls back to a savepoint that was set after the capture's last
+// Finish.
+func (d *database) abandon(savepoint string) error {
+	if err := d.conn.Exec("ROLLBACK TO " + savepoint + "; RELEASE " + savepoint); err != nil {
+		return fmt.Errorf("tenant: roll back: %w", err)
+	}
+	return d.cap.Abandon()
+}
+
+func (p *execution) skipOp(at opAt, err error) {
+	if p.skip == nil {
+		p.skip = map[opAt]string{}
+	}
+	p.skip[at] = err.Error()
+}
+
+// runStrict runs the strict transaction: all of it, unchanged, or nothing.
+func (p *execution) runStrict(x *change.Executor) error {
+	d := p.d
+	c, err := change.Decode(p.req.Strict.Body)
+	if err != nil {
+		return err
+	}
+	if why, ok := p.skip[opAt{0, 0}]; ok {
+		p.strictResult = wire.StrictResult{Code: wire.StrictRejected, Reason: why}
+		return nil
+	}
+	if err := d.conn.Exec("SAVEPOINT agentdb_strict"); err != nil {
+		return err
+	}
+	x.SetStrict(true)
+	_, err = x.Run(c)
+	if err == nil {
+		var violated bool
+		if violated, err = d.conn.DeferredFKs(); violated {
+			err = fmt.Errorf("%w: FOREIGN KEY constraint failed", change.ErrStrict)
+		}
+	}
+	switch {
+	case err == nil:
+		eff, err := d.cap.Finish()
+		if err != nil {
+			return err
+		}
+		if eff != nil {
+			p.effects.Merge(eff)
+		}
+		p.same = false
+		p.strictResult = wire.StrictResult{Code: wire.StrictApplied}
+		return d.conn.Exec("RELEASE agentdb_strict")
+	case errors.Is(err, change.ErrStrict):
+		p.strictResult = wire.StrictResult{Code: wire.StrictRejected, Reason: err.Error()}
+		return d.abandon("agentdb_strict")
+	case errors.Is(err, change.ErrRolledBack):
+		p.skipOp(opAt{0, 0}, err)
+	}
+	return err
+}
+
+// checkpointFrames is the size of the WAL, in frames, from which it is written
+// back into the cached file.
+const checkpointFrames = 1000
+
+// append puts the committed transaction into the history. If that fails the
+// file is ahead of the truth, and is thrown away.
+func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, error) {
+	d := p.d
+	fresh := p.req.Changes[p.known.dup:]
+	nc, err := p.newCommit(fresh)
+	if err == nil {
+		next := &replicaState{last: p.after + uint64(len(fresh)), chain: p.known.chain}
+		for i := range fresh {
+			next.chain = wire.ChainNext(next.chain, fresh[i].Nonce)
+		}
+		if len(fresh) > 0 {
+			b := p.batch(fresh)
+			nc.KV = map[string][]byte{replicaKey(p.req.Replica): next.encode(), batchKey(p.req.Replica, next.last): b.encode()}
+		}
+		if p.strictResult.Code == wire.StrictApplied {
+			if nc.KV == nil {
+				nc.KV = map[string][]byte{}
+			}
+			nc.KV[strictKey(p.req.Strict.Nonce)] = []byte{1}
+		}
+		if len(nc.KV) == 0 && len(nc.Pages) == 0 {
+			return d.head, nil // a refused strict transaction alone
+		}
+		var pending *history.Pending
+		if pending, err = d.m.cfg.Store.Append(ctx, d.id(), d.head, nc); err == nil {
+			*s = *next
+			d.accepted(pending, nc)
+			return d.head, nil
+		}
+	}
+	d.fail()
+	return history.Head{}, translate(err)
+}
+
+// newCommit describes the transaction for the history.
+func (p *execution) newCommit(fresh []wire.Change) (*history.NewCommit, error) {
+	d := p.d
+	pages, size, err := d.wal.take()
+	if err != nil {
+		return nil, err
+	}
+	if size == 0 {
+		size = d.head.DBSize
+	}
+	if size > d.m.cfg.MaxPages {
+		return nil, fmt.Errorf("%w: the database would have %d pages, the limit is %d", ErrQuota, size, d.m.cfg.MaxPages)
+	}
+	meta := commitMeta{same: p.same}
+	if len(fresh) > 0 {
+		meta.first = p.req.First + uint64(p.known.dup)
+		meta.last = meta.first + uint64(len(fresh)) - 1
+	}
+	nc := &history.NewCommit{
+		Time: time.Now(), Author: author(p.req.Replica), Meta: meta.append(nil), Pages: pages, DBSize: size,
+	}
+	if len(p.effects.Events) > 0 {
+		nc.Change = p.effects.Append(nil, change.ViewEffects)
+	}
+	return nc, nil
+}
+
+// batch describes the new changes, to recognise them when they come again.
+func (p *execution) batch(fresh []wire.Change) *batch {
+	b := &batch{first: p.req.First + uint64(p.known.dup), before: p.known.chain, results: p.results}
+	for i := range fresh {
+		b.nonces = append(b.nonces, fresh[i].Nonce)
+	}
+	return b
+}
+
+// accepted notes a commit that has its place in the history, and tells those
+// who wait when it is durable.
+func (d *database) accepted(pending *history.Pending, nc *history.NewCommit) {
+	d.head = pending.Head()
+	meta, _ := decodeMeta(nc.Meta) // just encoded
+	d.recent.add(stored{seq: d.head.Seq, hash: d.head.Hash, author: nc.Author, meta: meta, body: nc.Change})
+	st := &d.m.stats
+	st.commits.Add(1)
+	if meta.last != 0 {
+		st.changes.Add(meta.last - meta.first + 1)
+	}
+	st.pushedBytes.Add(uint64(len(nc.Change)))
+	d.m.mu.Lock()
+	d.users++ // until the commit is durable
+	d.m.mu.Unlock()
+	go func() {
+		<-pending.Done()
+		if err := pending.Wait(context.Background()); err != nil {
+			d.m.cfg.Logger.Error("commit lost", "db", d.name, "err", err)
+			d.fail()
+		}
+		d.wake()
+		d.m.release(d)
+	}()
+	if d.wal.read >= checkpointFrames {
+		if _, _, err := d.conn.Checkpoint(sqlite.CheckpointTruncate); err == nil {
+			d.wal.restarted()
+		}
+	}
+}

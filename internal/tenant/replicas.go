@@ -1,0 +1,178 @@
+package tenant
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// replicaState is what the history's metadata says about a replica, under
+// "r/" and its id: the last change that was executed, and the chain hash there.
+type replicaState struct {
+	last  uint64
+	chain uint64
+}
+
+// batch is what the metadata keeps of one push, under "b/", the replica's id
+// and the number of its last change: enough to recognise the changes when they
+// are sent again, and to repeat what became of them.
+type batch struct {
+	first   uint64
+	before  uint64   // chain hash before first
+	nonces  []uint64 // of first and the following changes
+	results []wire.Result
+}
+
+func replicaKey(id wire.ReplicaID) string { return "r/" + author(id) }
+
+func batchPrefix(id wire.ReplicaID) string { return "b/" + author(id) + "/" }
+
+func batchKey(id wire.ReplicaID, last uint64) string {
+	return fmt.Sprintf("%s%016x", batchPrefix(id), last)
+}
+
+func strictKey(nonce [16]byte) string { return fmt.Sprintf("x/%x", nonce) }
+
+func (s *replicaState) encode() []byte {
+	b := binary.AppendUvarint(nil, s.last)
+	return binary.LittleEndian.AppendUint64(b, s.chain)
+}
+
+func (b *batch) encode() []byte {
+	out := binary.AppendUvarint(nil, b.first)
+	out = binary.LittleEndian.AppendUint64(out, b.before)
+	out = binary.AppendUvarint(out, uint64(len(b.nonces)))
+	for _, n := range b.nonces {
+		out = binary.LittleEndian.AppendUint64(out, n)
+	}
+	return wire.AppendResults(out, b.results)
+}
+
+func decodeReplica(v []byte) (*replicaState, error) {
+	r := wire.NewReader(v)
+	s := &replicaState{last: r.Uvarint(), chain: r.Uint64()}
+	return s, r.End()
+}
+
+func decodeBatch(v []byte) (*batch, error) {
+	r := wire.NewReader(v)
+	b := &batch{first: r.Uvarint(), before: r.Uint64()}
+	b.nonces = make([]uint64, r.Count(8))
+	for i := range b.nonces {
+		b.nonces[i] = r.Uint64()
+	}
+	b.results = r.Results()
+	return b, r.End()
+}
+
+// loadReplica reads a replica's state. Only requests of that replica change
+// it, so it is read before the database's lock is taken: the read waits for
+// commits that are not durable yet.
+func (d *database) loadReplica(ctx context.Context, id wire.ReplicaID) (*replicaState, error) {
+	d.mu.Lock()
+	s := d.replicas[id]
+	d.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	v, err := d.m.cfg.Store.GetMeta(ctx, d.id(), replicaKey(id))
+	if errors.Is(err, history.ErrNoMeta) {
+		return &replicaState{}, nil
+	}
+	if err != nil {
+		return nil, translate(err)
+	}
+	return decodeReplica(v)
+}
+
+// replica returns a replica's state under the lock. loaded is what loadReplica
+// found, and stands unless another request of the replica came in between.
+func (d *database) replica(id wire.ReplicaID, loaded *replicaState) *replicaState {
+	if s := d.replicas[id]; s != nil {
+		return s
+	}
+	d.replicas[id] = loaded
+	return loaded
+}
+
+// known is what the server has of a request's changes already.
+type known struct {
+	fork    uint64 // not 0: the first change that differs
+	dup     int    // so many of the request's first changes are executed
+	results map[uint64][]wire.OpResult
+	chain   uint64 // hash at the change before the first new one
+}
+
+// recognise compares the request's changes with those that were executed under
+// the same ids.
+func (d *database) recognise(ctx context.Context, req *wire.Request, s *replicaState) (*known, error) {
+	k := &known{chain: req.Chain, results: map[uint64][]wire.OpResult{}}
+	if req.First > s.last {
+		if req.First == s.last+1 && req.Chain != s.chain {
+			k.fork = req.First
+		}
+		return k, nil
+	}
+	have, err := d.executed(ctx, req.Replica, req.First, s.last)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := have.chain[req.First-1]; ok && c != req.Chain {
+		k.fork = req.First
+		return k, nil
+	}
+	chain := req.Chain
+	for i := range req.Changes {
+		id := req.First + uint64(i)
+		chain = wire.ChainNext(chain, req.Changes[i].Nonce)
+		c, ok := have.chain[id]
+		if !ok {
+			break
+		}
+		if c != chain {
+			k.fork = id
+			return k, nil
+		}
+		k.dup, k.chain = i+1, chain
+		k.results[id] = have.results[id]
+	}
+	return k, nil
+}
+
+// executedChanges are chain hashes and results by change id.
+type executedChanges struct {
+	chain   map[uint64]uint64
+	results map[uint64][]wire.OpResult
+}
+
+// executed reads what is kept about the changes from first to last.
+func (d *database) executed(ctx context.Context, id wire.ReplicaID, first, last uint64) (*executedChanges, error) {
+	e := &executedChanges{chain: map[uint64]uint64{}, results: map[uint64][]wire.OpResult{}}
+	prefix := batchPrefix(id)
+	for m, err := range d.m.cfg.Store.Metas(ctx, d.id(), prefix) {
+		if err != nil {
+			return nil, translate(err)
+		}
+		b, err := decodeBatch(m.Value)
+		if err != nil {
+			return nil, fmt.Errorf("tenant: %s: %w", m.Key, err)
+		}
+		if end := b.first + uint64(len(b.nonces)); end < first || b.first > last {
+			continue
+		}
+		chain := b.before
+		e.chain[b.first-1] = chain
+		for i, n := range b.nonces {
+			chain = wire.ChainNext(chain, n)
+			e.chain[b.first+uint64(i)] = chain
+		}
+		for _, r := range b.results {
+			e.results[r.ID] = r.Ops
+		}
+	}
+	return e, nil
+}

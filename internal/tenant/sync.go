@@ -1,0 +1,246 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// sync serves one request on an open database.
+func (d *database) sync(ctx context.Context, req *wire.Request) (*Answer, error) {
+	resp, stop, err := d.recognised(ctx, req)
+	if err != nil || stop {
+		return &Answer{Response: resp}, err
+	}
+	if req.Mode == wire.ModePull && len(req.Changes) == 0 && req.Strict == nil && req.WaitMS > 0 {
+		if err := d.await(ctx, req); err != nil {
+			return nil, err
+		}
+	}
+	head, err := d.push(ctx, req, resp)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.m.cfg.Store.WaitDurable(ctx, d.id(), head.Seq); err != nil {
+		if errors.Is(err, history.ErrAborted) {
+			d.fail()
+		}
+		return nil, translate(err)
+	}
+	resp.Head = revision(head)
+	if req.Mode&(wire.ModePull|wire.ModeSnapshot) == 0 {
+		return &Answer{Response: resp}, nil
+	}
+	return d.pull(ctx, req, resp, head)
+}
+
+// recognised answers what needs no execution: a replica that the server has
+// lost something of, or a copied file. stop says that the answer is complete.
+func (d *database) recognised(ctx context.Context, req *wire.Request) (resp *wire.Response, stop bool, err error) {
+	resp = &wire.Response{}
+	s, err := d.loadReplica(ctx, req.Replica)
+	if err != nil {
+		return nil, false, err
+	}
+	d.mu.Lock()
+	s = d.replica(req.Replica, s)
+	last, chain, head := s.last, s.chain, d.head
+	d.mu.Unlock()
+	resp.Last, resp.LastChain, resp.Head = last, chain, revision(head)
+	if req.First > last+1 {
+		resp.Status = wire.StatusBehind
+		return resp, true, nil
+	}
+	if req.Mode&wire.ModePull != 0 && req.Mode&wire.ModeSnapshot == 0 {
+		ok, err := d.contains(ctx, req.Base, head)
+		if err != nil {
+			return nil, false, err
+		}
+		if !ok {
+			resp.Status = wire.StatusBehind
+			return resp, true, nil
+		}
+	}
+	k, err := d.recognise(ctx, req, &replicaState{last: last, chain: chain})
+	if err != nil {
+		return nil, false, err
+	}
+	if k.fork != 0 {
+		resp.Status, resp.ForkAt = wire.StatusFork, k.fork
+		return resp, true, nil
+	}
+	return resp, false, nil
+}
+
+// contains reports whether a revision is part of the history.
+func (d *database) contains(ctx context.Context, base wire.Revision, head history.Head) (bool, error) {
+	if base.Seq == 0 {
+		return true, nil
+	}
+	if base.Seq > head.Seq {
+		return false, nil
+	}
+	d.mu.Lock()
+	hash, ok := d.recent.hash(base.Seq)
+	if !ok && base.Seq == d.head.Seq {
+		hash, ok = d.head.Hash, true
+	}
+	d.mu.Unlock()
+	if !ok {
+		h, err := d.m.cfg.Store.At(ctx, d.id(), base.Seq)
+		if errors.Is(err, history.ErrHorizon) || errors.Is(err, history.ErrNoRevision) {
+			return false, nil
+		}
+		if err != nil {
+			return false, translate(err)
+		}
+		hash = h.Hash
+	}
+	return [8]byte(hash[:8]) == base.Hash, nil
+}
+
+// await returns when there is a durable commit after the request's base, or
+// the request's time is up.
+func (d *database) await(ctx context.Context, req *wire.Request) error {
+	wait := min(time.Duration(req.WaitMS)*time.Millisecond, d.m.cfg.MaxWait)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	d.m.stats.waiting.Add(1)
+	defer d.m.stats.waiting.Add(-1)
+	for {
+		news := d.newsChan()
+		d.mu.Lock()
+		moved := d.head.Seq != req.Base.Seq
+		d.mu.Unlock()
+		if moved || d.failed.Load() {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-timer.C:
+			return nil
+		case <-d.m.done:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// pull adds the commits since the request's base to the answer, or a snapshot.
+func (d *database) pull(ctx context.Context, req *wire.Request, resp *wire.Response, head history.Head) (*Answer, error) {
+	if req.Mode&wire.ModeSnapshot == 0 {
+		commits, err := d.commitsSince(ctx, req.Base.Seq, head)
+		switch {
+		case errors.Is(err, errSnapshot):
+		case err != nil:
+			return nil, err
+		default:
+			resp.Commits = d.ship(req, commits)
+			return &Answer{Response: resp}, nil
+		}
+	}
+	resp.Status, resp.Pages = wire.StatusSnapshot, head.DBSize
+	d.m.stats.snapshots.Add(1)
+	return &Answer{Response: resp, Pages: d.snapshot(ctx, head)}, nil
+}
+
+// errSnapshot says that a snapshot is the better answer.
+var errSnapshot = errors.New("tenant: send a snapshot")
+
+// snapshotFrom is the size of commits, in bytes, below which no snapshot is
+// considered.
+const snapshotFrom = 1 << 20
+
+// commitsSince returns the commits after a revision, or errSnapshot if they are
+// gone or larger than the database.
+func (d *database) commitsSince(ctx context.Context, after uint64, head history.Head) ([]stored, error) {
+	d.mu.Lock()
+	list, ok := d.recent.since(after, d.head.Seq)
+	list = list[:len(list):len(list)]
+	d.mu.Unlock()
+	if ok {
+		for len(list) > 0 && list[len(list)-1].seq > head.Seq {
+			list = list[:len(list)-1]
+		}
+		return list, nil
+	}
+	limit := max(snapshotFrom, int(head.DBSize)*history.PageSize/2)
+	size := 0
+	list = nil
+	for c, err := range d.m.cfg.Store.Commits(ctx, d.id(), after, head.Seq) {
+		if errors.Is(err, history.ErrHorizon) {
+			return nil, errSnapshot
+		}
+		if err != nil {
+			return nil, translate(err)
+		}
+		s, err := fromHistory(c)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(s.body); size > limit {
+			return nil, errSnapshot
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// ship turns stored commits into those of an answer. What the replica itself
+// sent in this request, and what had the same effects there, it has.
+func (d *database) ship(req *wire.Request, commits []stored) []wire.Commit {
+	me := author(req.Replica)
+	end := req.First + uint64(len(req.Changes))
+	out := make([]wire.Commit, 0, len(commits))
+	bytes := 0
+	for _, c := range commits {
+		w := wire.Commit{Body: c.body}
+		if c.author == me && c.meta.first != 0 {
+			w.OwnFirst, w.OwnLast = c.meta.first, c.meta.last
+			if c.meta.same && c.meta.first >= req.First && c.meta.last < end {
+				w.Same, w.Body = true, nil
+			}
+		}
+		if len(w.Body) == 0 && w.OwnLast == 0 {
+			continue
+		}
+		bytes += len(w.Body)
+		out = append(out, w)
+	}
+	d.m.stats.pulledBytes.Add(uint64(bytes))
+	return out
+}
+
+// snapshot yields the pages at a revision, in chunks.
+func (d *database) snapshot(ctx context.Context, head history.Head) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		buf := make([]byte, 0, wire.ChunkPages*wire.PageSize)
+		var msg []byte
+		first := uint32(1)
+		flush := func() bool {
+			msg = wire.AppendPages(msg[:0], first, buf)
+			d.m.stats.pulledBytes.Add(uint64(len(msg)))
+			first += uint32(len(buf) / wire.PageSize)
+			buf = buf[:0]
+			return yield(msg, nil)
+		}
+		for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq) {
+			if err != nil {
+				yield(nil, fmt.Errorf("tenant: snapshot: %w", translate(err)))
+				return
+			}
+			if buf = append(buf, p.Data...); len(buf) == cap(buf) && !flush() {
+				return
+			}
+		}
+		if len(buf) > 0 {
+			flush()
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package tenant
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/agentdb/agentdb/internal/history"
+)
+
+// Sizes of the WAL's parts, see https://www.sqlite.org/fileformat2.html#walformat.
+const (
+	walHeader   = 32
+	frameHeader = 24
+	frameSize   = frameHeader + history.PageSize
+)
+
+// walReader takes the pages that each commit changed out of the -wal file,
+// which unlike the database file may be opened beside SQLite: no locks are
+// taken on it.
+type walReader struct {
+	path   string
+	file   *os.File
+	frames int // in the WAL after the last commit, as the hook said
+	read   int // of those, taken
+	buf    []byte
+}
+
+// committed is the WAL hook.
+func (w *walReader) committed(frames int) { w.frames = frames }
+
+// restarted says that a checkpoint emptied the WAL.
+func (w *walReader) restarted() { w.frames, w.read = 0, 0 }
+
+func (w *walReader) close() {
+	if w.file != nil {
+		_ = w.file.Close() // it was only read
+	}
+}
+
+// take returns the newest image of each page that was committed since the last
+// take, and the size of the database in pages; nil if nothing was. The images
+// are valid until the next take.
+func (w *walReader) take() ([]history.Page, uint32, error) {
+	if w.frames < w.read {
+		w.read = 0 // SQLite began the WAL again
+	}
+	n := w.frames - w.read
+	if n == 0 {
+		return nil, 0, nil
+	}
+	if w.file == nil {
+		f, err := os.Open(w.path)
+		if err != nil {
+			return nil, 0, fmt.Errorf("tenant: %w", err)
+		}
+		w.file = f
+	}
+	w.buf = slices.Grow(w.buf[:0], n*frameSize)[:n*frameSize]
+	if _, err := w.file.ReadAt(w.buf, walHeader+int64(w.read)*frameSize); err != nil {
+		return nil, 0, fmt.Errorf("tenant: read WAL: %w", err)
+	}
+	w.read = w.frames
+	pages := make([]history.Page, 0, n)
+	at := make(map[uint32]int, n)
+	for i := range n {
+		f := w.buf[i*frameSize:][:frameSize]
+		p := history.Page{No: binary.BigEndian.Uint32(f), Data: f[frameHeader:]}
+		if k, ok := at[p.No]; ok {
+			pages[k] = p
+			continue
+		}
+		at[p.No] = len(pages)
+		pages = append(pages, p)
+	}
+	size := binary.BigEndian.Uint32(w.buf[(n-1)*frameSize+4:])
+	if size == 0 {
+		return nil, 0, fmt.Errorf("tenant: the WAL's last frame is no commit")
+	}
+	pages = slices.DeleteFunc(pages, func(p history.Page) bool { return p.No > size })
+	return pages, size, nil
+}
