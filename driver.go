@@ -230,8 +230,15 @@ func (s *sqlConn) Ping(ctx context.Context) error {
 	return rows.Close()
 }
 
-// IsValid tells whether the connection may go back to the pool.
-func (s *sqlConn) IsValid() bool { return s.c != nil }
+// IsValid is asked when the connection goes back to the pool. A transaction
+// that was left open must not keep the write lock there.
+func (s *sqlConn) IsValid() bool {
+	if s.c == nil {
+		return false
+	}
+	s.abandon()
+	return true
+}
 
 // ResetSession rolls back what the last user of the connection has left open.
 func (s *sqlConn) ResetSession(context.Context) error {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package agentdb_test
+
+const raceEnabled = false
