@@ -55,7 +55,7 @@ type Action struct {
 // false, or panics, preparing fails with SQLITE_AUTH. nil removes it. fn must
 // not use the connection.
 func (c *Conn) Authorize(fn func(Action) bool) {
-	if c.db == 0 {
+	if c.db == 0 || c.frozen {
 		return
 	}
 	c.hooks.authorize = fn
@@ -84,6 +84,9 @@ func onAuthorize(_ *libc.TLS, handle uintptr, code int32, arg1, arg2, db, trigge
 }
 
 func (c *Conn) callAuthorize(a Action) (allow bool) {
+	frozen := c.frozen
+	c.frozen = true
+	defer func() { c.frozen = frozen }()
 	defer c.recoverHook("authorizer")
 	return c.hooks.authorize(a)
 }

@@ -38,6 +38,9 @@ func (c *Conn) Checkpoint(mode CheckpointMode) (logFrames, ckptFrames int, err e
 	if c.db == 0 {
 		return -1, -1, ErrClosed
 	}
+	if c.frozen {
+		return -1, -1, errFrozen
+	}
 	name := cstring(c.tls, "main")
 	if name == 0 {
 		return -1, -1, c.errcode(lib.SQLITE_NOMEM, "")

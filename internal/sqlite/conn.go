@@ -29,6 +29,7 @@ type Conn struct {
 	scratch uintptr
 	sql     buffer // text handed to prepare
 	running int    // calls now inside SQLite
+	frozen  bool   // inside a callback that must not use the connection
 	stmts   *Stmt  // all statements not finalized
 	cache   stmtCache
 	hooks   hooks
@@ -146,6 +147,9 @@ func (c *Conn) Limit(id LimitID, val int) int {
 func (c *Conn) DBConfig(op DBConfigOp, on bool) error {
 	if c.db == 0 {
 		return ErrClosed
+	}
+	if c.frozen {
+		return errFrozen
 	}
 	arg := int32(0)
 	if on {

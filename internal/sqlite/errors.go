@@ -20,6 +20,9 @@ var (
 	ErrPanic = errors.New("sqlite: callback panicked")
 )
 
+// errFrozen answers calls made from a pre-update hook or an authorizer.
+var errFrozen = misuse("use of the connection inside its hook")
+
 // Primary result codes that callers compare with.
 const (
 	CodeError      = lib.SQLITE_ERROR

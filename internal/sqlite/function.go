@@ -21,6 +21,9 @@ func (c *Conn) CreateFunction(name string, nArgs int, deterministic bool, fn fun
 	if c.db == 0 {
 		return ErrClosed
 	}
+	if c.frozen {
+		return errFrozen
+	}
 	if fn == nil || nArgs < -1 || nArgs > 1000 {
 		return misuse("CreateFunction")
 	}

@@ -260,6 +260,39 @@ func TestWALHook(t *testing.T) {
 	}
 }
 
+// TestFrozen: a pre-update hook and an authorizer cannot reach the connection.
+func TestFrozen(t *testing.T) {
+	c := newConn(t, "CREATE TABLE t(a); INSERT INTO t VALUES(1)")
+	s, _, err := c.Prepare("SELECT a FROM t")
+	must(t, err)
+	step(t, s)
+	try := func() {
+		_, err := s.Step()
+		wantIs(t, err, sqlite.ErrMisuse)
+		wantIs(t, s.Reset(), sqlite.ErrMisuse)
+		wantIs(t, c.Exec("SELECT 1"), sqlite.ErrMisuse)
+		wantIs(t, c.ExecArgs("SELECT 1"), sqlite.ErrMisuse)
+		wantIs(t, c.DBConfig(sqlite.ConfigEnableFKey, false), sqlite.ErrMisuse)
+		wantIs(t, c.Close(), sqlite.ErrMisuse)
+		_, _, err = c.Checkpoint(sqlite.CheckpointFull)
+		wantIs(t, err, sqlite.ErrMisuse)
+		s.Finalize()
+		c.PreUpdate(nil)
+		c.Authorize(nil)
+		if s.ColumnInt64(0) != 1 {
+			t.Error("a row was lost")
+		}
+	}
+	calls := 0
+	c.PreUpdate(func(*sqlite.PreUpdate) { calls++; try() })
+	c.Authorize(func(sqlite.Action) bool { calls++; try(); return true })
+	exec(t, c, "INSERT INTO t VALUES(2)")
+	if calls < 2 {
+		t.Errorf("%d calls", calls)
+	}
+	s.Finalize()
+}
+
 func TestMisuseInsideCallback(t *testing.T) {
 	c := newConn(t, "CREATE TABLE t(a)")
 	var s *sqlite.Stmt

@@ -30,7 +30,7 @@ type PreUpdate struct {
 // fn must not use the connection. If it panics, the call running it fails, and
 // the transaction can only be rolled back.
 func (c *Conn) PreUpdate(fn func(*PreUpdate)) {
-	if c.db == 0 {
+	if c.db == 0 || c.frozen {
 		return
 	}
 	c.hooks.preUpdate = fn
@@ -57,7 +57,7 @@ func onPreUpdate(_ *libc.TLS, handle, _ uintptr, op int32, zDB, zTable uintptr, 
 
 func (c *Conn) callPreUpdate(p *PreUpdate, zDB, zTable uintptr) {
 	defer func() {
-		p.live = false
+		p.live, c.frozen = false, false
 		if v := recover(); v != nil {
 			c.hooks.err = panicError("pre-update hook", v)
 			c.hooks.poisoned = true
@@ -66,7 +66,7 @@ func (c *Conn) callPreUpdate(p *PreUpdate, zDB, zTable uintptr) {
 	}()
 	p.DB = c.intern(p.DB, zDB)
 	p.Table = c.intern(p.Table, zTable)
-	p.live = true
+	p.live, c.frozen = true, true
 	c.hooks.preUpdate(p)
 }
 

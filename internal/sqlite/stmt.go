@@ -53,6 +53,9 @@ func (c *Conn) prepare(sql string, flags uint32) (*Stmt, string, error) {
 	if c.db == 0 {
 		return nil, "", ErrClosed
 	}
+	if c.frozen {
+		return nil, "", errFrozen
+	}
 	if strings.IndexByte(sql, 0) >= 0 {
 		return nil, "", misuse("NUL in SQL text")
 	}
@@ -109,6 +112,9 @@ func (s *Stmt) Step() (bool, error) {
 		return false, s.refuse("Step")
 	}
 	c := s.c
+	if c.frozen {
+		return false, errFrozen
+	}
 	s.row = 0
 	s.state = stateRunning
 	c.running++
@@ -164,6 +170,9 @@ func (s *Stmt) Reset() error {
 	case stateClosed, stateIdle, stateRunning:
 		return s.refuse("Reset")
 	}
+	if s.c.frozen {
+		return errFrozen
+	}
 	return s.reset()
 }
 
@@ -199,6 +208,9 @@ func (s *Stmt) Done() {
 	case stateClosed, stateIdle, stateRunning:
 		return
 	}
+	if s.c.frozen {
+		return
+	}
 	if !s.entry.cached {
 		s.close()
 		return
@@ -211,9 +223,10 @@ func (s *Stmt) Done() {
 }
 
 // Finalize destroys the statement. Finalizing twice is allowed; inside a
-// callback of the statement itself it does nothing.
+// callback of the statement itself, or one that must not use the connection, it
+// does nothing.
 func (s *Stmt) Finalize() {
-	if s.state == stateClosed || s.state == stateRunning {
+	if s.state == stateClosed || s.state == stateRunning || s.c.frozen {
 		return
 	}
 	s.close()
