@@ -169,18 +169,21 @@ func writeAnswer(w *recorder, ans *tenant.Answer) error {
 		h["Content-Length"] = []string{strconv.Itoa(n + len(msg))}
 	}
 	w.WriteHeader(http.StatusOK)
-	if err := writeAll(w, prefix[:n], msg); err != nil {
+	err := writeAll(w, prefix[:n], msg)
+	if ans.Pages == nil {
 		return err
 	}
-	if ans.Pages == nil {
-		return nil
-	}
-	return writePages(w, ans.Pages)
+	return writePages(w, ans.Pages, err)
 }
 
-func writePages(w *recorder, pages iter.Seq2[[]byte, error]) error {
+// writePages writes a snapshot's chunks. It begins to range over them even
+// after an error, which gives the snapshot back.
+func writePages(w *recorder, pages iter.Seq2[[]byte, error], failed error) error {
 	var prefix [binary.MaxVarintLen64]byte
 	for msg, err := range pages {
+		if failed != nil {
+			return failed
+		}
 		if err != nil {
 			return fmt.Errorf("snapshot: %w", err)
 		}
@@ -189,7 +192,7 @@ func writePages(w *recorder, pages iter.Seq2[[]byte, error]) error {
 			return err
 		}
 	}
-	return nil
+	return failed
 }
 
 // writeAll writes parts of an answer in steps, each with its own deadline.

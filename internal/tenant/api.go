@@ -33,8 +33,8 @@ type Answer struct {
 	Response *wire.Response
 	// Pages yields the chunks of a snapshot, each an encoded message of
 	// wire.AppendPages without its frame; nil when there is no snapshot. A
-	// chunk is valid until the next one is asked for. Whoever ranges over it
-	// must do so soon: it holds the snapshot.
+	// chunk is valid until the next one is asked for. It must be ranged over
+	// once and soon, if only to break off at once: it holds the snapshot.
 	Pages iter.Seq2[[]byte, error]
 }
 

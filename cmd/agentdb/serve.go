@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/agentdb/agentdb/server"
+)
+
+// serveCmd is "agentdb serve".
+type serveCmd struct {
+	Listen string `default:"127.0.0.1:8080" help:"Address to listen on."`
+	Data   string `default:"./agentdb-data" type:"path" help:"Directory of the data; made if there is none."`
+	Dev    bool   `help:"Ask for no tokens; on loopback only."`
+	Domain string `help:"The server's own host name: NAME.DOMAIN is then database NAME. Default: the first label of any host with a dot."`
+
+	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
+	LogFormat string     `enum:"text,json" default:"text" help:"How the log is written to standard error: ${enum}."`
+
+	MaxBody        byteSize      `default:"64MiB" help:"Largest request body."`
+	MaxTransaction byteSize      `default:"128MiB" help:"Largest transaction."`
+	MaxConnections int           `default:"10000" help:"Most connections at a time."`
+	MaxWait        time.Duration `default:"50s" help:"Longest wait for news in one request."`
+	Shutdown       time.Duration `default:"10s" help:"How long requests under way may go on after SIGTERM."`
+}
+
+// Run implements the command.
+func (s *serveCmd) Run(c *console) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// Listening first: a second server on the port learns of it before it
+	// waits for the data directory.
+	ln, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if s.Dev && !ln.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		return errors.Join(
+			fmt.Errorf("--dev asks for no tokens, so it listens on loopback only, not on %s: leave --dev out, or --listen 127.0.0.1:8080", s.Listen),
+			ln.Close())
+	}
+	srv, err := server.New(server.Config{
+		DataDir: s.Data,
+		Dev:     s.Dev,
+		Domain:  s.Domain,
+		Logger:  s.logger(c.err),
+		Limits: server.Limits{
+			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
+			MaxConnections: s.MaxConnections, MaxWait: s.MaxWait, ShutdownTimeout: s.Shutdown,
+		},
+	})
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	s.greet(c.out, ln.Addr().String())
+	err = srv.Serve(ctx, ln)
+	stop() // a second signal ends the process at once
+	closing, cancel := context.WithTimeout(context.Background(), s.Shutdown)
+	defer cancel()
+	return errors.Join(err, srv.Close(closing))
+}
+
+func (s *serveCmd) logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// greet says where the server is and how to get in.
+func (s *serveCmd) greet(w io.Writer, addr string) {
+	if !s.Dev {
+		fmt.Fprintf(w, "agentdb is serving %s on http://%s\nA token is required: agentdb token create NAME --data %s\n", s.Data, addr, s.Data)
+		return
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		host, port = addr, ""
+	}
+	fmt.Fprintf(w, `agentdb is serving %s in dev mode, on loopback and without tokens.
+
+  http://%s/db/NAME, or http://NAME.localhost:%s, is the database NAME; it is created at its first use.
+
+Connect from Go:
+
+  db, err := agentdb.Open(ctx, "agent.db", &agentdb.Options{URL: "http://%s/db/tasks"})
+  _, err = db.Exec(ctx, "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)")
+  report, err := db.Sync(ctx)
+
+Or look into it: agentdb shell http://%s/db/tasks
+`, s.Data, addr, port, net.JoinHostPort(host, port), addr)
+}
