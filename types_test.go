@@ -34,7 +34,7 @@ func same[T any](t *testing.T, db *agentdb.DB, v T, class string) {
 type (
 	level  int8
 	status string
-	token  []byte
+	secret []byte
 )
 
 func TestTypesAreExact(t *testing.T) {
@@ -66,7 +66,7 @@ func TestTypesAreExact(t *testing.T) {
 	same(t, db, false, "integer")
 	same(t, db, level(-3), "integer")
 	same(t, db, status("open"), "text")
-	same(t, db, token("abc"), "blob")
+	same(t, db, secret("abc"), "blob")
 	same(t, db, 5*time.Second, "integer")
 	seven := 7
 	same(t, db, &seven, "integer")
