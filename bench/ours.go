@@ -47,7 +47,7 @@ func (p *ourProduct) start(ctx context.Context, dir string) error {
 		return err
 	}
 	p.server, err = startServer(ctx, filepath.Join(dir, "server.log"), func(addr string) *exec.Cmd {
-		return exec.Command(bin, "serve", "--listen", addr, "--data", data)
+		return exec.Command(bin, "serve", "--listen", addr, "--data", data, "--log-level", "warn")
 	})
 	if err != nil {
 		return err
@@ -58,9 +58,12 @@ func (p *ourProduct) start(ctx context.Context, dir string) error {
 
 // newToken makes a token for a database with the command that our users use.
 func newToken(ctx context.Context, bin, data, name string) (string, error) {
-	out, err := exec.CommandContext(ctx, bin, "token", "create", name, "--data", data).CombinedOutput()
+	var complaint strings.Builder
+	cmd := exec.CommandContext(ctx, bin, "token", "create", name, "--data", data)
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("token create: %w: %s", err, out)
+		return "", fmt.Errorf("token create: %w: %s", err, complaint.String())
 	}
 	return strings.TrimSpace(string(out)), nil
 }
