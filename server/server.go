@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/tenant"
@@ -59,6 +60,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	dbs, err := openDatabases(cfg)
 	if err != nil {
+		if errors.Is(err, syscall.EAGAIN) { // how a held file lock answers
+			err = fmt.Errorf("another server uses it: %w", err)
+		}
 		return nil, fmt.Errorf("server: open %s: %w", cfg.DataDir, err)
 	}
 	s, err := newServer(cfg, dbs)

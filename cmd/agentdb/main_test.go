@@ -2,7 +2,6 @@ package main
 
 import (
 	"flag"
-	"net"
 	"net/http"
 	"os"
 	"testing"
@@ -29,14 +28,11 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       update != nil && update.Value.String() == "true",
 		Setup: func(env *testscript.Env) error {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			env.Setenv("ADDR", ln.Addr().String())
+			addr, err := freeAddr()
+			env.Setenv("ADDR", addr)
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/.cache")
-			return ln.Close()
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": await},
 	})
