@@ -309,6 +309,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+const childSchema = "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY AUTOINCREMENT, who INTEGER)"
+
 func child(path, count string) error {
 	ctx := context.Background()
 	n, err := strconv.Atoi(count)
@@ -317,6 +319,9 @@ func child(path, count string) error {
 	}
 	db, err := agentdb.Open(ctx, path, nil)
 	if err != nil {
+		return err
+	}
+	if _, err := db.Exec(ctx, childSchema); err != nil {
 		return err
 	}
 	const ins = "INSERT INTO t (who) VALUES (?)"
@@ -347,10 +352,8 @@ func child(path, count string) error {
 func TestManyProcesses(t *testing.T) {
 	const procs, each = 4, 25
 	path := filepath.Join(t.TempDir(), "a.db")
-	db := openAt(t, path, nil)
-	mustExec(t, db, "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, who INTEGER)")
 	var wg sync.WaitGroup
-	for range procs {
+	for range procs { // all of them try to be the one that creates the file
 		wg.Go(func() {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), childEnv+"="+path, childEnv+"_N="+strconv.Itoa(each))
@@ -359,6 +362,8 @@ func TestManyProcesses(t *testing.T) {
 			}
 		})
 	}
+	db := openAt(t, path, nil)
+	mustExec(t, db, childSchema)
 	for range each {
 		mustExec(t, db, "INSERT INTO t (who) VALUES (0)")
 	}

@@ -88,7 +88,7 @@ func (c *conn) exec(ctx context.Context, text string, args []any) (Result, error
 	if ctx.Err() != nil {
 		return Result{}, ctxError(ctx)
 	}
-	p, err := c.prepare(text)
+	p, err := c.prepareRetry(ctx, text)
 	if err != nil {
 		if err == errScript { //nolint:errorlint // it is never wrapped
 			return c.execScript(ctx, text, args)
@@ -196,6 +196,10 @@ func (c *conn) runTracked(ctx context.Context, p *prepared, sink func() error, w
 		if err := c.begin(ctx, ctlBeginImmediate); err != nil {
 			return res, err
 		}
+		defer func() {
+			_ = p.st.Reset()
+			c.rollback() // only if sink has panicked
+		}()
 	}
 	if err = c.trk.BeforeStmt(p.st); err == nil {
 		res, _, err = c.step(p, sink)

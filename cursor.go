@@ -12,7 +12,7 @@ func (c *conn) query(ctx context.Context, text string, args []any) (p *prepared,
 	if ctx.Err() != nil {
 		return nil, 0, ctxError(ctx)
 	}
-	p, err = c.prepare(text)
+	p, err = c.prepareRetry(ctx, text)
 	if err != nil {
 		return nil, 0, fromEngine(ctx, err, text)
 	}
@@ -59,22 +59,22 @@ func (c *conn) one(ctx context.Context, text string, args []any, typ reflect.Typ
 	if !p.readOnly {
 		return c.oneWritten(ctx, p, bound, typ, dst)
 	}
+	defer c.done(p, bound)
 	w := c.watch(ctx)
+	defer w.end()
 	row, err := c.first(ctx, p)
-	if err == nil {
-		if row {
-			err = p.scan(typ, dst)
-		} else {
-			err = ErrNoRows
-		}
+	if err != nil {
+		return err
 	}
-	w.end()
-	c.done(p, bound)
-	return err
+	if !row {
+		return ErrNoRows
+	}
+	return p.scan(typ, dst)
 }
 
 // oneWritten is one for a statement that writes: it is run to its end, whatever becomes of its rows.
 func (c *conn) oneWritten(ctx context.Context, p *prepared, bound int, typ reflect.Type, dst unsafe.Pointer) error {
+	defer c.done(p, bound)
 	rows := 0
 	_, err := c.run(ctx, p, func() error {
 		if rows++; rows > 1 {
@@ -82,7 +82,6 @@ func (c *conn) oneWritten(ctx context.Context, p *prepared, bound int, typ refle
 		}
 		return p.scan(typ, dst)
 	})
-	c.done(p, bound)
 	if err != nil {
 		return fromEngine(ctx, err, p.text)
 	}
@@ -98,18 +97,7 @@ func (c *conn) each(ctx context.Context, text string, args []any, typ reflect.Ty
 	if err != nil {
 		return err
 	}
-	if !p.readOnly {
-		if rows.streams() {
-			c.done(p, bound)
-			return errBuffer
-		}
-		_, err := c.run(ctx, p, func() error {
-			return p.scan(typ, rows.slot())
-		})
-		c.done(p, bound)
-		return fromEngine(ctx, err, p.text)
-	}
-	if !rows.streams() {
+	if !rows.streams() || !p.readOnly {
 		defer c.done(p, bound)
 		return c.collect(ctx, p, typ, rows)
 	}
@@ -121,6 +109,15 @@ func (c *conn) each(ctx context.Context, text string, args []any, typ reflect.Ty
 
 // collect hands all rows to a sink that runs no code of the user.
 func (c *conn) collect(ctx context.Context, p *prepared, typ reflect.Type, rows rowSink) error {
+	if rows.streams() {
+		return errBuffer
+	}
+	if !p.readOnly {
+		_, err := c.run(ctx, p, func() error {
+			return p.scan(typ, rows.slot())
+		})
+		return fromEngine(ctx, err, p.text)
+	}
 	w := c.watch(ctx)
 	defer w.end()
 	row, err := c.first(ctx, p)

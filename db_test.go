@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/agentdb/agentdb"
@@ -268,5 +269,45 @@ func TestFileIsOrdinary(t *testing.T) {
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) != 2*4096 {
 		t.Errorf("file: %d bytes, %v", len(b), err)
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	junk := filepath.Join(dir, "junk.db")
+	if err := os.WriteFile(junk, []byte("this is no database, but long enough to look like something, and on for more than a hundred bytes in all"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, code := range map[string]string{
+		junk:                              "SQLITE_NOTADB",
+		filepath.Join(dir, "no", "where"): "SQLITE_CANTOPEN",
+		dir:                               "SQLITE_CANTOPEN",
+	} {
+		_, err := agentdb.Open(ctx, path, nil)
+		var e *agentdb.Error
+		if !errors.As(err, &e) || !strings.HasPrefix(e.Name, code) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for _, path := range []string{"", ":memory:", "file:a.db", "a\x00b"} {
+		if _, err := agentdb.Open(ctx, path, nil); err == nil {
+			t.Errorf("%q was opened", path)
+		}
+	}
+	for _, o := range []agentdb.Options{{Synchronous: "maybe"}, {Sync: 7}} {
+		if _, err := agentdb.Open(ctx, filepath.Join(dir, "a.db"), &o); err == nil {
+			t.Errorf("%+v was accepted", o)
+		}
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := agentdb.Open(cancelled, filepath.Join(dir, "a.db"), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	for mode, name := range map[agentdb.SyncMode]string{agentdb.SyncFull: "full", agentdb.SyncPull: "pull", agentdb.SyncPush: "push", 9: "SyncMode(9)"} {
+		if mode.String() != name {
+			t.Errorf("%s is %s", name, mode)
+		}
 	}
 }

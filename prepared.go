@@ -1,6 +1,7 @@
 package agentdb
 
 import (
+	"context"
 	"errors"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -127,6 +128,19 @@ func (c *conn) prepare(text string) (*prepared, error) {
 		c.cache.add(fresh)
 	}
 	return fresh, nil
+}
+
+// prepareRetry is prepare for statements that may have to wait until another process lets the schema be read.
+func (c *conn) prepareRetry(ctx context.Context, text string) (*prepared, error) {
+	p, err := c.prepare(text)
+	var pat patience
+	for err != nil {
+		if err = pat.again(ctx, err, c.timeout); err != nil {
+			return nil, err
+		}
+		p, err = c.prepare(text)
+	}
+	return p, nil
 }
 
 // preparer is a tracker that wants to see statements being prepared.

@@ -50,7 +50,7 @@ func (c *conn) check(ctx context.Context, text string) error {
 	if ctx.Err() != nil {
 		return ctxError(ctx)
 	}
-	p, err := c.prepare(text)
+	p, err := c.prepareRetry(ctx, text)
 	if err != nil {
 		return fromEngine(ctx, err, text)
 	}

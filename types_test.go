@@ -139,6 +139,48 @@ func TestValuersAndScanners(t *testing.T) {
 	}
 }
 
+// bomb panics when it is read.
+type bomb struct{}
+
+func (*bomb) Scan(any) error { panic("bomb") }
+
+// A panic in the user's code leaves no statement open, which would keep an old snapshot.
+func TestPanicWhileReading(t *testing.T) {
+	ctx := context.Background()
+	db := open(t, &agentdb.Options{Readers: 1})
+	mustExec(t, db, "CREATE TABLE v (x); INSERT INTO v VALUES (1)")
+	survive := func(f func()) {
+		defer func() {
+			if r := recover(); r != "bomb" {
+				t.Errorf("recovered %v", r)
+			}
+		}()
+		f()
+	}
+	survive(func() { _, _ = agentdb.Get[bomb](ctx, db, "SELECT x FROM v") })
+	survive(func() { _, _ = agentdb.All[bomb](ctx, db, "SELECT x FROM v") })
+	survive(func() {
+		for range agentdb.Iter[int](ctx, db, "SELECT x FROM v") {
+			panic("bomb")
+		}
+	})
+	survive(func() { _, _ = agentdb.Get[bomb](ctx, db, "UPDATE v SET x = 5 RETURNING x") })
+	survive(func() {
+		_ = db.Update(ctx, func(tx *agentdb.Tx) error {
+			for range agentdb.Iter[int](ctx, tx, "SELECT x FROM v") {
+				panic("bomb")
+			}
+			return nil
+		})
+	})
+	for i := range 3 {
+		mustExec(t, db, "UPDATE v SET x = ?", i)
+		if n := mustGet[int](t, db, "SELECT x FROM v"); n != i {
+			t.Errorf("%d was read, %d written", n, i)
+		}
+	}
+}
+
 func TestTimes(t *testing.T) {
 	db := open(t, nil)
 	mustExec(t, db, "CREATE TABLE v (x)")
