@@ -20,6 +20,9 @@ func (p *Pebble) fork(ctx context.Context, src DBID, at uint64, dst DBID) error 
 	if at, err = p.settle(ctx, h, at); err != nil {
 		return err
 	}
+	if err := p.readable(h, at); err != nil {
+		return err
+	}
 	unlock, err := p.claim(dst)
 	if err != nil {
 		return err

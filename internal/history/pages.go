@@ -41,7 +41,10 @@ func (p *Pebble) page(ctx context.Context, h *handle, no uint32, at uint64) ([]b
 			break
 		}
 	}
-	return dst, p.readable(h, at)
+	if err := p.readable(h, at); err != nil {
+		return nil, err
+	}
+	return dst, nil
 }
 
 // levelOfPages returns the first level that can hold images for the revision.

@@ -104,7 +104,10 @@ func (p *Pebble) headAt(h *handle, seq uint64) (Head, error) {
 		return Head{}, err
 	}
 	if ok {
-		return base, p.readable(h, seq)
+		if err := p.readable(h, seq); err != nil {
+			return Head{}, err
+		}
+		return base, nil
 	}
 	c, err := p.commitAt(h, seq)
 	if err != nil {

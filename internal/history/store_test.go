@@ -1,8 +1,12 @@
 package history_test
 
 import (
+	"os"
+	"strconv"
 	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
 
 	"github.com/agentdb/agentdb/internal/history"
@@ -35,4 +39,34 @@ func TestConformance(t *testing.T) {
 	t.Run("model", func(t *testing.T) {
 		historytest.Test(t, func(*testing.T) history.Store { return historytest.NewModel() })
 	})
+}
+
+func TestRandom(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("HISTORY_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rounds := uint64(3)
+	if testing.Short() {
+		rounds = 1
+	}
+	for i := range rounds {
+		o := history.Options{FS: vfs.NewMem(), Dir: "db", Handles: 1 + int(seed+i)%4, MemTableBytes: 256 << 10}
+		reopen := func(old history.Store) history.Store {
+			if old != nil {
+				if err := old.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := history.Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		historytest.Random(t, seed+i, 1500, reopen(nil), reopen)
+	}
 }

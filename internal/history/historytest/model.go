@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -329,11 +330,11 @@ func (m *Model) commits(id history.DBID, after, upto uint64) ([]*history.Commit,
 // Commit implements history.Store.
 func (m *Model) Commit(_ context.Context, id history.DBID, seq uint64) (*history.Commit, error) {
 	s, err := m.state(id, seq)
+	if seq == 0 && !errors.Is(err, history.ErrNotFound) || err == nil && s.commit == nil {
+		return nil, history.ErrNoRevision
+	}
 	if err != nil {
 		return nil, err
-	}
-	if s.commit == nil {
-		return nil, history.ErrNoRevision
 	}
 	if _, err := m.state(id, s.head.Seq-1); err != nil {
 		return nil, err
