@@ -2,6 +2,7 @@ package agentdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -90,7 +91,7 @@ func (c *conn) exec(ctx context.Context, text string, args []any) (Result, error
 	}
 	p, err := c.prepareRetry(ctx, text)
 	if err != nil {
-		if err == errScript { //nolint:errorlint // it is never wrapped
+		if errors.Is(err, errScript) {
 			return c.execScript(ctx, text, args)
 		}
 		return Result{}, fromEngine(ctx, err, text)

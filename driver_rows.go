@@ -3,6 +3,7 @@ package agentdb
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"io"
 	"reflect"
 	"strings"
@@ -15,7 +16,7 @@ import (
 func (s *sqlConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
 	p, bound, err := s.c.query(ctx, text, plainArgs(args))
 	if err != nil {
-		if err == errToWriter { //nolint:errorlint // it is never wrapped
+		if errors.Is(err, errToWriter) {
 			err = ErrReadOnly
 		}
 		return nil, err

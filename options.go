@@ -61,7 +61,7 @@ type Options struct {
 	// Readers is how many connections for reading are kept open. When all of them stay busy more are opened,
 	// and closed again afterwards. Default: the number of CPUs, at least 2.
 	Readers int
-	// CacheKB is the size of each connection's page cache in KiB. Default 0: SQLite's own, 2 MiB.
+	// CacheKB is how far each connection's page cache may grow, in KiB. Default 8192.
 	CacheKB int
 
 	// Logger hears about what happens in the background. Default nil: nothing is logged.
@@ -74,6 +74,7 @@ type Options struct {
 const (
 	defaultBusyTimeout = 30 * time.Second
 	defaultSynchronous = "FULL"
+	defaultCacheKB     = 8 << 10
 )
 
 // withDefaults returns a copy of o with every default filled in.
@@ -94,6 +95,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if r.BusyTimeout == 0 {
 		r.BusyTimeout = defaultBusyTimeout
+	}
+	if r.CacheKB <= 0 {
+		r.CacheKB = defaultCacheKB
 	}
 	if r.Readers <= 0 {
 		r.Readers = max(2, runtime.GOMAXPROCS(0))

@@ -118,7 +118,7 @@ func (r *iterRows[T]) buffered(ctx context.Context, q Querier, text string, args
 
 func (db *DB) one(ctx context.Context, text string, args []any, typ reflect.Type, dst unsafe.Pointer) error {
 	err := db.oneRead(ctx, text, args, typ, dst)
-	if err != errToWriter { //nolint:errorlint // it is never wrapped
+	if !errors.Is(err, errToWriter) {
 		return err
 	}
 	if err := db.lock.lock(ctx); err != nil {
@@ -139,7 +139,7 @@ func (db *DB) oneRead(ctx context.Context, text string, args []any, typ reflect.
 
 func (db *DB) each(ctx context.Context, text string, args []any, typ reflect.Type, rows rowSink) error {
 	err := db.eachRead(ctx, text, args, typ, rows)
-	if err != errToWriter { //nolint:errorlint // it is never wrapped
+	if !errors.Is(err, errToWriter) {
 		return err
 	}
 	if rows.streams() {
@@ -181,7 +181,7 @@ func (tx *Tx) each(ctx context.Context, text string, args []any, typ reflect.Typ
 
 // readOnlyHere says that there is no writer to go to from View.
 func readOnlyHere(err error) error {
-	if err == errToWriter { //nolint:errorlint // it is never wrapped
+	if errors.Is(err, errToWriter) {
 		return ErrReadOnly
 	}
 	return err
