@@ -89,8 +89,11 @@ func (s *Server) readRequest(w *recorder, r *http.Request) (req *wire.Request, r
 	if err != nil {
 		return nil, release, err
 	}
-	if err := take(claimedSize(body)); err != nil {
-		return nil, release, err
+	// A claim above the limit is refused before anything is allocated for it.
+	if size := claimedSize(body); size <= s.cfg.Limits.MaxDecoded {
+		if err := take(size); err != nil {
+			return nil, release, err
+		}
 	}
 	req, err = wire.DecodeRequest(body, int(s.cfg.Limits.MaxDecoded))
 	if err != nil {

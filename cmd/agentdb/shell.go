@@ -23,6 +23,7 @@ type shellCmd struct {
 	SQL    string `arg:"" optional:"" help:"Statements to run instead of those on standard input."`
 	URL    string `help:"URL that the file is synced with; asked for to write to a synced file."`
 	Token  string `env:"AGENTDB_TOKEN" help:"Token for the server."`
+	Pull   bool   `help:"Only receive; writes are refused. For tokens that allow no more."`
 	Mode   string `enum:"table,csv,json,line,list" default:"table" help:"How results are written: ${enum}."`
 }
 
@@ -71,7 +72,11 @@ func (s *shellCmd) open(ctx context.Context, cfg *shell.Config) error {
 		cfg.DB = db
 		return err
 	}
-	db, err := agentdb.Open(ctx, path, &agentdb.Options{URL: url, AuthToken: s.Token})
+	o := &agentdb.Options{URL: url, AuthToken: s.Token}
+	if s.Pull {
+		o.Sync = agentdb.SyncPull
+	}
+	db, err := agentdb.Open(ctx, path, o)
 	if err != nil {
 		return err
 	}
