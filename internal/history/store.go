@@ -81,21 +81,36 @@ func (p *Pebble) Close() error {
 	return p.closeErr
 }
 
-// closeEngine closes the engine unless it failed: then its locks may be held for
-// ever.
-func (p *Pebble) closeEngine() (err error) {
-	if err := p.commit.dead(); err != nil {
-		return fmt.Errorf("history: close: %w", err)
+// closeEngine closes the engine. One that failed may not let itself be closed;
+// then what it holds is lost until the process ends.
+func (p *Pebble) closeEngine() error {
+	failed := p.commit.dead()
+	done := make(chan error, 1)
+	go func() { done <- closePebble(p.db) }()
+	if failed == nil {
+		if err := <-done; err != nil {
+			return fmt.Errorf("history: close: %w", err)
+		}
+		return nil
 	}
+	select {
+	case <-done:
+	case <-time.After(closeTimeout):
+		p.opt.Logger.Error("history: the failed engine can't be closed")
+	}
+	return fmt.Errorf("history: close: %w", failed)
+}
+
+// closeTimeout is how long a failed engine may take to close.
+const closeTimeout = 5 * time.Second
+
+func closePebble(db *pebble.DB) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("history: close: %v", r)
+			err = fmt.Errorf("engine: %v", r)
 		}
 	}()
-	if err := p.db.Close(); err != nil {
-		return fmt.Errorf("history: close: %w", err)
-	}
-	return nil
+	return db.Close()
 }
 
 // admit refuses writes while the disk is full.
