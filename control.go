@@ -157,7 +157,27 @@ func (c *conn) control(ctx context.Context, p *prepared) error {
 // savepoint runs a SAVEPOINT, RELEASE or ROLLBACK TO. An outermost SAVEPOINT
 // begins a transaction that writes, so that it doesn't fail halfway because somebody else has written.
 func (c *conn) savepoint(ctx context.Context, p *prepared) error {
-	outer := p.verb == verbSavepoint && !c.inTx
+	switch p.verb {
+	case verbSavepoint:
+		return c.save(ctx, p)
+	case verbRelease:
+		return c.release(p)
+	default:
+		return c.rollbackTo(p)
+	}
+}
+
+func (c *conn) runSavepoint(st *sqlite.Stmt) error {
+	_, err := st.Step()
+	_ = st.Reset()
+	if err != nil {
+		c.noticeRollback()
+	}
+	return err
+}
+
+func (c *conn) save(ctx context.Context, p *prepared) error {
+	outer := !c.inTx
 	if outer {
 		if err := c.begin(ctx, ctlBeginImmediate); err != nil {
 			return err
@@ -168,41 +188,43 @@ func (c *conn) savepoint(ctx context.Context, p *prepared) error {
 		if outer {
 			c.rollback()
 		}
-		c.noticeRollback()
 		return err
 	}
-	switch p.verb {
-	case verbSavepoint:
-		c.saves = append(c.saves, p.name)
-		if c.tracking {
-			c.trk.Savepoint(p.name)
-		}
-	case verbRollbackTo:
-		if i := c.findSave(p.name); i >= 0 {
-			c.saves = c.saves[:i+1]
-		}
-		if c.tracking {
-			return c.trk.RollbackTo(p.name)
-		}
-	case verbRelease:
-		return c.released(p.name)
+	c.saves = append(c.saves, p.name)
+	if c.tracking {
+		c.trk.Savepoint(p.name)
 	}
 	return nil
 }
 
-func (c *conn) runSavepoint(st *sqlite.Stmt) error {
-	_, err := st.Step()
-	_ = st.Reset()
-	return err
+// rollbackTo asks the tracker first: what it refuses must not have happened.
+func (c *conn) rollbackTo(p *prepared) error {
+	i := c.findSave(p.name)
+	if i >= 0 && c.tracking {
+		if err := c.trk.RollbackTo(c.saves[i]); err != nil {
+			return err
+		}
+	}
+	if err := c.runSavepoint(p.st); err != nil {
+		return err
+	}
+	if i >= 0 {
+		c.saves = c.saves[:i+1]
+	}
+	return nil
 }
 
-// released forgets a savepoint and those inside it. With the last of a transaction that a SAVEPOINT began, it commits.
-func (c *conn) released(name string) error {
-	if i := c.findSave(name); i >= 0 {
-		c.saves = c.saves[:i]
+// release forgets a savepoint and those inside it. With the last of a transaction that a SAVEPOINT began, it commits.
+func (c *conn) release(p *prepared) error {
+	if err := c.runSavepoint(p.st); err != nil {
+		return err
 	}
-	if c.tracking {
-		c.trk.Release(name)
+	if i := c.findSave(p.name); i >= 0 {
+		name := c.saves[i]
+		c.saves = c.saves[:i]
+		if c.tracking {
+			c.trk.Release(name)
+		}
 	}
 	if c.savedOuter && len(c.saves) == 0 {
 		return c.commit()

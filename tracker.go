@@ -9,7 +9,7 @@ type tracker interface {
 	BeforeStmt(st *sqlite.Stmt) error           // before the first Step of a statement that is not read-only; may refuse
 	AfterStmt(st *sqlite.Stmt, err error) error // after it was run to its end or failed
 	Savepoint(name string)
-	RollbackTo(name string) error
+	RollbackTo(name string) error // before it is done; may refuse
 	Release(name string)
 	BeforeCommit() error // inside the transaction, just before COMMIT
 	AfterCommit()        // after COMMIT succeeded

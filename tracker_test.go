@@ -120,7 +120,7 @@ func TestTrackerCalls(t *testing.T) {
 		{"update", update("INSERT INTO t VALUES (2)", "SELECT 1", "DELETE FROM t WHERE a = 2"), "begin before after before after commit committed", false},
 		{"failing inside", update("INSERT INTO t VALUES (1) -- fails", "INSERT INTO t VALUES (3)"), "begin before failed before after commit committed", false},
 		{"rolled back by SQLite", update("INSERT OR ROLLBACK INTO t VALUES (1) -- fails"), "begin before failed rollback", true},
-		{"savepoints", update("SAVEPOINT A", "INSERT INTO t VALUES (4)", "ROLLBACK TO a", "RELEASE a"), "begin savepoint:A before after to:a release:a commit committed", false},
+		{"savepoints", update("SAVEPOINT A", "INSERT INTO t VALUES (4)", "ROLLBACK TO a", "RELEASE a"), "begin savepoint:A before after to:A release:A commit committed", false},
 		{"script", exec("BEGIN; INSERT INTO t VALUES (5); COMMIT"), "begin before after commit committed", false},
 		{"script that stops", exec("BEGIN; INSERT INTO t VALUES (1); COMMIT"), "begin before failed rollback", true},
 		{"outermost savepoint", exec("SAVEPOINT s; INSERT INTO t VALUES (6); RELEASE s"), "begin savepoint:s before after release:s commit committed", false},
@@ -225,6 +225,20 @@ func TestTrackerRefuses(t *testing.T) {
 		if _, err := Get[int](ctx, db, "INSERT INTO t VALUES (1) RETURNING a"); !errors.Is(err, errRecorder) {
 			t.Errorf("returning, %s: %v", at, err)
 		}
+	}
+	// A refused ROLLBACK TO hasn't rolled anything back.
+	r.failAt = "to:s"
+	err := db.Update(ctx, func(tx *Tx) error {
+		if _, err := tx.Exec(ctx, "SAVEPOINT s; INSERT INTO t VALUES (1); ROLLBACK TO s"); !errors.Is(err, errRecorder) {
+			t.Errorf("rollback to: %v", err)
+		}
+		if n, err := Get[int](ctx, tx, "DELETE FROM t RETURNING a"); err != nil || n != 1 {
+			t.Errorf("%d, %v", n, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	r.failAt = ""
 	if n, err := Get[int](ctx, db, "SELECT count(*) FROM t"); err != nil || n != 0 {
