@@ -51,6 +51,9 @@ type Limits struct {
 	// MaxWait is how long a client may wait for news in one request, 50 s by
 	// default; a client that asks for more gets this much.
 	MaxWait time.Duration
+	// StatementTimeout bounds the time that a request's changes may take to
+	// execute, 30 s by default.
+	StatementTimeout time.Duration
 	// IOTimeout is how long the server waits for a client that neither
 	// sends nor takes bytes in the middle of a message, 30 s by default.
 	IOTimeout time.Duration
@@ -82,6 +85,7 @@ func (c Config) defaults() (Config, error) {
 	orDefault(&l.MaxConnections, 10_000)
 	orDefault(&l.MaxHeader, 16<<10)
 	orDefault(&l.MaxWait, 50*time.Second)
+	orDefault(&l.StatementTimeout, 30*time.Second)
 	orDefault(&l.IOTimeout, 30*time.Second)
 	orDefault(&l.IdleTimeout, 3*time.Minute)
 	orDefault(&l.ShutdownTimeout, 10*time.Second)

@@ -35,10 +35,11 @@ func openDatabases(cfg Config) (*stored, error) {
 		return nil, err
 	}
 	m, err := tenant.New(tenant.Config{
-		Store:    store,
-		CacheDir: filepath.Join(cfg.DataDir, cacheDir),
-		Logger:   cfg.Logger,
-		MaxWait:  cfg.Limits.MaxWait,
+		Store:            store,
+		CacheDir:         filepath.Join(cfg.DataDir, cacheDir),
+		Logger:           cfg.Logger,
+		MaxWait:          cfg.Limits.MaxWait,
+		StatementTimeout: cfg.Limits.StatementTimeout,
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())

@@ -28,6 +28,7 @@ type serveCmd struct {
 	MaxBody        byteSize      `default:"64MiB" help:"Largest request body."`
 	MaxTransaction byteSize      `default:"128MiB" help:"Largest transaction."`
 	MaxConnections int           `default:"10000" help:"Most connections at a time."`
+	MaxTime        time.Duration `default:"30s" help:"Longest time that a request's changes may take to execute."`
 	MaxWait        time.Duration `default:"50s" help:"Longest wait for news in one request."`
 	Shutdown       time.Duration `default:"10s" help:"How long requests under way may go on after SIGTERM."`
 }
@@ -54,7 +55,7 @@ func (s *serveCmd) Run(c *console) error {
 		Logger:  s.logger(c.err),
 		Limits: server.Limits{
 			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
-			MaxConnections: s.MaxConnections, MaxWait: s.MaxWait, ShutdownTimeout: s.Shutdown,
+			MaxConnections: s.MaxConnections, MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown,
 		},
 	})
 	if err != nil {

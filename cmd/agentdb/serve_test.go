@@ -24,6 +24,18 @@ func freeAddr() (string, error) {
 	return ln.Addr().String(), ln.Close()
 }
 
+// waitUp waits until a server answers.
+func waitUp(t *testing.T, addr string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if res, err := http.Get("http://" + addr + "/healthz"); err == nil {
+			res.Body.Close()
+			return
+		}
+	}
+	t.Fatal("no server")
+}
+
 // TestSIGTERM: polls are answered at once, the process ends with 0, and soon.
 func TestSIGTERM(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -45,18 +57,7 @@ func TestSIGTERM(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it is gone by then, if all is well
-	up := func() bool {
-		res, err := http.Get("http://" + addr + "/healthz")
-		if err == nil {
-			res.Body.Close()
-		}
-		return err == nil
-	}
-	for end := time.Now().Add(10 * time.Second); !up(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("no server")
-		}
-	}
+	waitUp(t, addr)
 	answered := make(chan int, 1)
 	go func() {
 		poll := &wire.Request{Mode: wire.ModePull, WaitMS: 40_000}
