@@ -17,6 +17,7 @@ type pusher interface {
 
 // loadResult is what a run of the load generator achieved.
 type loadResult struct {
+	pushes   int
 	perSec   float64
 	p50, p99 float64 // seconds
 }
@@ -52,7 +53,7 @@ func load(ctx context.Context, agents []pusher, d time.Duration) (loadResult, er
 		return loadResult{}, errors.New("no push at all")
 	}
 	slices.Sort(all)
-	return loadResult{float64(len(all)) / took, all[len(all)/2], all[len(all)*99/100]}, nil
+	return loadResult{len(all), float64(len(all)) / took, all[len(all)/2], all[len(all)*99/100]}, nil
 }
 
 func closeAll(agents []pusher) error {

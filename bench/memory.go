@@ -21,7 +21,7 @@ func memory(ctx context.Context, s *settings, r *report) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeAll(hotAgents)) }()
 	look := func(what string) (usage, error) {
-		if _, err := load(ctx, hotAgents, time.Duration(max(2, 10*s.scale)*float64(time.Second))); err != nil {
+		if _, err := load(ctx, hotAgents, time.Duration(max(2, 30*s.scale)*float64(time.Second))); err != nil {
 			return usage{}, fmt.Errorf("%s: %w", what, err)
 		}
 		u, err := usageOf(l.product.server.pid())

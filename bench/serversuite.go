@@ -29,17 +29,29 @@ func serverSuite(ctx context.Context, s *settings, r *report) error {
 type contender struct {
 	name   string
 	agents []pusher
+	pid    int // of the server
 	rate   []float64
+	cpu    []float64 // of the server, per push
 	p50    []float64
 	p99    []float64
 }
 
 func (c *contender) run(ctx context.Context, d time.Duration) error {
+	before, err := usageOf(c.pid)
+	if err != nil {
+		return err
+	}
 	res, err := load(ctx, c.agents, d)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
-	progress("server: %s: %.0f/s, p50 %s, p99 %s", c.name, res.perSec, seconds.format(res.p50), seconds.format(res.p99))
+	after, err := usageOf(c.pid)
+	if err != nil {
+		return err
+	}
+	cpu := (after.cpu - before.cpu).Seconds() / float64(res.pushes)
+	progress("server: %s: %.0f/s, p50 %s, p99 %s, %s CPU each", c.name, res.perSec, seconds.format(res.p50), seconds.format(res.p99), seconds.format(cpu))
+	c.cpu = append(c.cpu, cpu)
 	c.rate, c.p50, c.p99 = append(c.rate, res.perSec), append(c.p50, res.p50), append(c.p99, res.p99)
 	return nil
 }
@@ -53,8 +65,8 @@ func throughput(ctx context.Context, s *settings, r *report) (err error) {
 	if err := refSetup(ctx, ref.addr); err != nil {
 		return err
 	}
-	pushes := &contender{name: "reference, pushes", agents: newRefPushers(ref.addr, agents, false, 0)}
-	batches := &contender{name: "reference, batches", agents: newRefPushers(ref.addr, agents, true, 500_000_000)}
+	pushes := &contender{name: "reference, pushes", agents: newRefPushers(ref.addr, agents, false, 0), pid: ref.pid()}
+	batches := &contender{name: "reference, batches", agents: newRefPushers(ref.addr, agents, true, 500_000_000), pid: ref.pid()}
 	many, hot := &contender{name: "1,000 databases"}, &contender{name: "one hot database"}
 	all := []*contender{pushes, batches}
 	if !s.peerOnly {
@@ -69,6 +81,7 @@ func throughput(ctx context.Context, s *settings, r *report) (err error) {
 		if hot.agents, err = ours.agents(agents, 1, "hot"); err != nil {
 			return err
 		}
+		many.pid, hot.pid = ours.product.server.pid(), ours.product.server.pid()
 		all = []*contender{many, pushes, hot, batches}
 	}
 	defer func() {
@@ -90,6 +103,7 @@ func throughput(ctx context.Context, s *settings, r *report) (err error) {
 	for _, c := range []*contender{many, hot} {
 		r.add(newRow("durable 1-row pushes, 64 agents, "+c.name, perSec, c.rate, pushes.name, pushes.rate, atLeast(6)))
 		r.add(newRow("the same against bare batches", perSec, c.rate, batches.name, batches.rate, target{}))
+		r.add(newRow("the server's CPU per push", seconds, c.cpu, pushes.name, pushes.cpu, target{}))
 		r.add(newRow("latency p50 of such a push", seconds, c.p50, pushes.name, pushes.p50, target{}))
 		r.add(newRow("latency p99 of such a push", seconds, c.p99, pushes.name, pushes.p99, target{}))
 	}
