@@ -96,6 +96,7 @@ func asProblem(err error) *problem {
 		{tenant.ErrForbidden, CodeForbidden, "the token doesn't allow this"},
 		{tenant.ErrMalformed, CodeMalformed, "a change in the request can't be decoded: upgrade the older of client and server"},
 		{tenant.ErrTooLarge, CodeTooLarge, "a transaction is above the server's limit: write less in one transaction"},
+		{tenant.ErrTimeout, CodeTooLarge, "a transaction took longer than the server allows: do less in one transaction"},
 		{tenant.ErrQuota, CodeQuota, "the database or the server has no room left: delete data, or ask for more room"},
 		{tenant.ErrBusy, CodeUnavailable, "too much is queued for this database: try again in a moment"},
 		{tenant.ErrDiverged, CodeConflict, "the histories of the file and the server contradict one another: join the database with a new file"},

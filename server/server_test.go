@@ -141,6 +141,7 @@ func TestErrorsOfDatabases(t *testing.T) {
 		{tenant.ErrForbidden, 403, CodeForbidden},
 		{tenant.ErrMalformed, 400, CodeMalformed},
 		{tenant.ErrTooLarge, 413, CodeTooLarge},
+		{tenant.ErrTimeout, 413, CodeTooLarge},
 		{tenant.ErrQuota, 507, CodeQuota},
 		{tenant.ErrBusy, 503, CodeUnavailable},
 		{tenant.ErrClosed, 503, CodeUnavailable},

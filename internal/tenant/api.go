@@ -65,6 +65,8 @@ var (
 	ErrMalformed = errors.New("tenant: malformed change")
 	// ErrTooLarge: a change, row or database is above a limit.
 	ErrTooLarge = errors.New("tenant: too large")
+	// ErrTimeout: the changes took longer to execute than is allowed.
+	ErrTimeout = errors.New("tenant: took too long")
 	// ErrQuota: the database or the server has no room left.
 	ErrQuota = errors.New("tenant: quota exceeded")
 	// ErrBusy: too much is queued for the database; try again later.
