@@ -146,3 +146,34 @@ func BenchmarkOpen(b *testing.B) {
 		c.Close()
 	}
 }
+
+// BenchmarkParallelRead has each goroutine read through a connection of its own.
+func BenchmarkParallelRead(b *testing.B) {
+	const rows = 10_000
+	path := benchConn(b, rows).Filename()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		c, err := sqlite.Open(path, sqlite.Options{ReadOnly: true})
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer c.Close()
+		if err := c.Exec("BEGIN"); err != nil {
+			b.Error(err)
+		}
+		for i := 0; pb.Next(); i++ {
+			s, err := c.Cached("SELECT name, age FROM t WHERE id = ?1")
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_ = s.BindInt64(1, int64(i*7919%rows+1))
+			if row, err := s.Step(); !row || err != nil {
+				b.Error(row, err)
+			}
+			_ = s.ColumnText(0)
+			s.Done()
+		}
+	})
+}
