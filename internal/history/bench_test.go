@@ -95,3 +95,112 @@ func benchWriter(ctx context.Context, p *Pebble, w, writers, dbs int, left *atom
 	}
 	return nil
 }
+
+// openWithPages makes a database of n pages, one in ten written again by later
+// commits, and flushes and compacts it like an old one.
+func openWithPages(b *testing.B, n uint32) *Pebble {
+	b.Helper()
+	ctx := context.Background()
+	p, err := Open(Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	if err := p.Create(ctx, "a"); err != nil {
+		b.Fatal(err)
+	}
+	write := func(count uint32, no func(i uint32) uint32) {
+		c := &NewCommit{DBSize: n}
+		for i := range count {
+			c.Pages = append(c.Pages, Page{no(i), benchPage(rng)})
+		}
+		head, err := p.Head(ctx, "a")
+		if err != nil {
+			b.Fatal(err)
+		}
+		pending, err := p.Append(ctx, "a", head, c)
+		if err == nil {
+			err = pending.Wait(ctx)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	write(n, func(i uint32) uint32 { return i + 1 })
+	for range n / 10 {
+		write(1, func(uint32) uint32 { return 1 + uint32(rng.IntN(int(n))) })
+	}
+	if err := p.db.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	if err := p.db.Compact(ctx, []byte{0}, []byte{255}, false); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	return p
+}
+
+const benchPages = 50 << 20 / PageSize
+
+// BenchmarkPages streams a database of 50 MB.
+func BenchmarkPages(b *testing.B) {
+	p := openWithPages(b, benchPages)
+	defer p.Close()
+	for _, at := range []uint64{Latest, 2} {
+		b.Run(fmt.Sprint("at=", at), func(b *testing.B) {
+			b.SetBytes(50 << 20)
+			for range b.N {
+				for _, err := range p.Pages(context.Background(), "a", at) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPage reads one page at a random revision.
+func BenchmarkPage(b *testing.B) {
+	p := openWithPages(b, benchPages)
+	defer p.Close()
+	rng := rand.New(rand.NewPCG(3, 4))
+	for b.Loop() {
+		if _, err := p.Page(context.Background(), "a", 1+uint32(rng.IntN(benchPages)), 1+rng.Uint64N(1000)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkChangedPages lists what 100 commits changed.
+func BenchmarkChangedPages(b *testing.B) {
+	p := openWithPages(b, 5000)
+	defer p.Close()
+	for b.Loop() {
+		if _, err := p.ChangedPages(context.Background(), "a", 100, 200); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkColdHead reads heads that are not in memory.
+func BenchmarkColdHead(b *testing.B) {
+	p, err := Open(Options{Dir: b.TempDir(), Handles: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	ctx := context.Background()
+	for i := range 2000 {
+		if err := p.Create(ctx, DBID(fmt.Sprint("db", i))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	i := 0
+	for b.Loop() {
+		if _, err := p.Head(ctx, DBID(fmt.Sprint("db", i*7%2000))); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
