@@ -20,10 +20,9 @@ import (
 // endless is a query that would run for hours.
 const endless = "WITH RECURSIVE s(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM s) SELECT count(*) FROM s WHERE i < 0"
 
-func TestCancelInterruptsSQL(t *testing.T) {
-	db := open(t, nil)
-	mustExec(t, db, "CREATE TABLE t (a)")
-	calls := map[string]func(ctx context.Context) error{
+// endlessCalls are the ways to run it.
+func endlessCalls(t *testing.T, db *agentdb.DB) map[string]func(ctx context.Context) error {
+	return map[string]func(ctx context.Context) error{
 		"Exec": func(ctx context.Context) error { _, err := db.Exec(ctx, endless); return err },
 		"Get":  func(ctx context.Context) error { _, err := agentdb.Get[int](ctx, db, endless); return err },
 		"All":  func(ctx context.Context) error { _, err := agentdb.All[int](ctx, db, endless); return err },
@@ -59,6 +58,12 @@ func TestCancelInterruptsSQL(t *testing.T) {
 		},
 		"database/sql exec": func(ctx context.Context) error { _, err := db.SQL().ExecContext(ctx, endless); return err },
 	}
+}
+
+func TestCancelInterruptsSQL(t *testing.T) {
+	db := open(t, nil)
+	mustExec(t, db, "CREATE TABLE t (a)")
+	calls := endlessCalls(t, db)
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)

@@ -87,6 +87,18 @@ func openTracked(t *testing.T) (*DB, *recorder) {
 	return db, r
 }
 
+// updateAll runs texts in one transaction; those marked so may fail.
+func updateAll(ctx context.Context, db *DB, texts []string) error {
+	return db.Update(ctx, func(tx *Tx) error {
+		for _, text := range texts {
+			if _, err := tx.Exec(ctx, text); err != nil && !strings.Contains(text, "-- fails") {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func TestTrackerCalls(t *testing.T) {
 	ctx := context.Background()
 	db, r := openTracked(t)
@@ -94,16 +106,7 @@ func TestTrackerCalls(t *testing.T) {
 		return func() error { _, err := db.Exec(ctx, text); return err }
 	}
 	update := func(texts ...string) func() error {
-		return func() error {
-			return db.Update(ctx, func(tx *Tx) error {
-				for _, text := range texts {
-					if _, err := tx.Exec(ctx, text); err != nil && !strings.Contains(text, "-- fails") {
-						return err
-					}
-				}
-				return nil
-			})
-		}
+		return func() error { return updateAll(ctx, db, texts) }
 	}
 	for _, c := range []struct {
 		name string

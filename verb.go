@@ -8,7 +8,7 @@ type verb uint8
 const (
 	verbOther      verb = iota // everything else: SELECT, WITH, EXPLAIN, CREATE …
 	verbInsert                 // INSERT, REPLACE: there may be a new row id
-	verbWrite                  // UPDATE, DELETE and DDL: goes to the writer without a look at it
+	verbWrite                  // UPDATE, DELETE and DDL: there is no new row id
 	verbBare                   // can't run inside a transaction: VACUUM, ATTACH, DETACH, PRAGMA
 	verbBegin                  // BEGIN
 	verbCommit                 // COMMIT, END
@@ -20,9 +20,6 @@ const (
 
 // control tells whether the statement begins or ends a transaction or a savepoint.
 func (v verb) control() bool { return v >= verbBegin }
-
-// writes tells whether the statement certainly has to go to the writer.
-func (v verb) writes() bool { return v == verbInsert || v == verbWrite || v.control() }
 
 // classify reads the first words of a statement. name is the savepoint's.
 func classify(sql string) (v verb, name string) {
