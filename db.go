@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/agentdb/agentdb/internal/replica"
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
@@ -19,6 +20,7 @@ type DB struct {
 	attach  func(*sqlite.Conn) (tracker, error) // nil: nothing is captured
 	lock    writeLock                           // held by whoever writes, on writer or on a connection of sqlDB
 	readers *readerPool
+	replica *replica.Replica // nil: not synced
 
 	writer *conn // guarded by lock
 
@@ -46,7 +48,7 @@ func Open(ctx context.Context, path string, o *Options) (*DB, error) {
 		return nil, err
 	}
 	if opts.URL != "" {
-		return nil, errors.New("agentdb: Options.URL: sync is not part of this build")
+		return openSynced(ctx, path, opts)
 	}
 	return openLocal(ctx, path, opts, nil)
 }
@@ -104,6 +106,9 @@ func (db *DB) Close() error {
 	sqlDB := db.sqlDB
 	db.mu.Unlock()
 
+	if db.replica != nil {
+		db.replica.Close()
+	}
 	if sqlDB != nil {
 		db.err = sqlDB.Close()
 	}

@@ -3,8 +3,14 @@ package agentdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"sync"
 	"time"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/replica"
+	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
 // Report says what a sync did.
@@ -79,26 +85,265 @@ type Change struct {
 	Remote bool           // it came from the server
 }
 
-var errNotYet = errors.New("agentdb: not yet")
+// errNotSynced is returned by the methods of sync for a local database.
+var errNotSynced = errors.New("agentdb: the database is not synced: it was opened without Options.URL")
+
+// openSynced opens a database whose commits are captured.
+func openSynced(ctx context.Context, path string, opts Options) (*DB, error) {
+	if ctx.Err() != nil {
+		return nil, ctxError(ctx)
+	}
+	db, err := newDB(path, opts)
+	if err != nil {
+		return nil, err
+	}
+	db.replica, err = replica.Open(ctx, replica.Config{
+		Path: db.path, URL: opts.URL, Token: tokenFunc(&opts), Mode: replicaMode(opts.Sync), Interval: opts.Interval,
+		Synchronous: opts.Synchronous, HTTPClient: opts.HTTPClient, Logger: opts.Logger, Lock: db.writeLock,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("agentdb: open %s: %w", path, syncError(ctx, err))
+	}
+	db.attach = func(c *sqlite.Conn) (tracker, error) { return attachTracker(db, c) }
+	if db.writer, err = db.openWriter(ctx); err != nil {
+		db.replica.Close()
+		return nil, err
+	}
+	db.replica.Start()
+	return db, nil
+}
+
+// writeLock is how the replica takes the lock of this handle's writers.
+func (db *DB) writeLock(ctx context.Context) (unlock func(), err error) {
+	if err := db.lock.lock(ctx); err != nil {
+		return nil, err
+	}
+	return db.lock.unlock, nil
+}
+
+func replicaMode(m SyncMode) replica.Mode {
+	switch m {
+	case SyncPull:
+		return replica.PullOnly
+	case SyncPush:
+		return replica.PushOnly
+	}
+	return replica.Full
+}
+
+// tokenFunc returns how to get a token. refresh asks for another one, after
+// the server refused the last.
+func tokenFunc(o *Options) func(ctx context.Context, refresh bool) (string, error) {
+	switch {
+	case o.TokenFunc != nil:
+		c := &tokenCache{fn: o.TokenFunc}
+		return c.token
+	case o.AuthToken != "":
+		token := o.AuthToken
+		return func(context.Context, bool) (string, error) { return token, nil }
+	}
+	return nil
+}
+
+// tokenCache keeps a token until the server refuses it.
+type tokenCache struct {
+	fn func(context.Context) (string, error)
+
+	mu  sync.Mutex // guards what follows
+	has string
+}
+
+func (c *tokenCache) token(ctx context.Context, refresh bool) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.has != "" && !refresh {
+		return c.has, nil
+	}
+	t, err := c.fn(ctx)
+	if err == nil {
+		c.has = t
+	}
+	return t, err
+}
+
+// tracked is a replica's tracker with this package's errors.
+type tracked struct{ *replica.Tracker }
+
+func attachTracker(db *DB, c *sqlite.Conn) (tracker, error) {
+	t, err := db.replica.Attach(c)
+	if err != nil {
+		return nil, err
+	}
+	return tracked{t}, nil
+}
+
+// BeforeStmt may refuse a statement.
+func (t tracked) BeforeStmt(st *sqlite.Stmt) error {
+	err := t.Tracker.BeforeStmt(st)
+	if errors.Is(err, change.ErrReadOnly) {
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	return err
+}
+
+// syncError turns the replica's errors into this package's.
+func syncError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, m := range []struct{ from, to error }{
+		{replica.ErrOffline, ErrOffline},
+		{replica.ErrUnauthorized, ErrUnauthorized},
+		{replica.ErrQuota, ErrQuota},
+		{replica.ErrDiverged, ErrDiverged},
+	} {
+		if errors.Is(err, m.from) {
+			return fmt.Errorf("%w: %w", m.to, err)
+		}
+	}
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		return fromEngine(ctx, err, "")
+	}
+	return fmt.Errorf("agentdb: %w", err)
+}
 
 // Sync sends local transactions and receives others', as the mode says, in one
-// round trip.
-func (db *DB) Sync(ctx context.Context) (Report, error) { return Report{}, errNotYet }
+// round trip. On error nothing has changed, except that the server may have
+// taken transactions whose acknowledgement was lost; the next sync finds out.
+func (db *DB) Sync(ctx context.Context) (Report, error) { return db.sync(ctx, true, true) }
 
-// Pull only receives.
-func (db *DB) Pull(ctx context.Context) (Report, error) { return Report{}, errNotYet }
+// Pull only receives. In SyncPush mode it fails.
+func (db *DB) Pull(ctx context.Context) (Report, error) {
+	if db.opts.Sync == SyncPush {
+		return Report{}, errors.New("agentdb: pull: the database was opened in push mode")
+	}
+	return db.sync(ctx, false, true)
+}
 
-// Push only sends.
-func (db *DB) Push(ctx context.Context) (Report, error) { return Report{}, errNotYet }
+// Push only sends. Own rows get their final ids; other agents' rows stay where
+// they are. In SyncPull mode it fails.
+func (db *DB) Push(ctx context.Context) (Report, error) {
+	if db.opts.Sync == SyncPull {
+		return Report{}, fmt.Errorf("%w: push: the database was opened in pull mode", ErrReadOnly)
+	}
+	return db.sync(ctx, true, db.opts.Sync == SyncFull)
+}
 
-// Status returns where the database stands.
-func (db *DB) Status() Status { return Status{} }
+func (db *DB) sync(ctx context.Context, push, pull bool) (Report, error) {
+	if err := db.usable(); err != nil {
+		return Report{}, err
+	}
+	r, err := db.replica.Sync(ctx, push, pull)
+	rep := Report{
+		Pushed: r.Pushed, Pulled: r.Pulled, Conflicts: r.Conflicts, BytesSent: r.BytesSent, BytesReceived: r.BytesReceived,
+		RoundTrips: r.RoundTrips, Revision: r.Revision, Resent: r.Resent, Diverged: r.Diverged,
+	}
+	for _, id := range r.IDs {
+		rep.IDs = append(rep.IDs, IDChange(id))
+	}
+	return rep, syncError(ctx, err)
+}
+
+// usable refuses the methods of sync where there is none.
+func (db *DB) usable() error {
+	if db.replica == nil {
+		return errNotSynced
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closing {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Status returns where the database stands. Of a local database, it is zero.
+func (db *DB) Status() Status {
+	if db.usable() != nil {
+		return Status{}
+	}
+	r := db.replica.Status()
+	st := Status{LastSync: r.LastSync, LastError: syncError(context.Background(), r.LastError), BytesSent: r.BytesSent, BytesReceived: r.BytesReceived}
+	c, err := db.readers.get(context.Background())
+	if err != nil {
+		st.LastError = err
+		return st
+	}
+	defer db.readers.put(c)
+	f, err := replica.ReadFacts(c.raw)
+	if err != nil {
+		st.LastError = syncError(context.Background(), err)
+	}
+	st.Pending, st.Revision, st.Replica = f.Pending, f.Revision, f.Replica
+	return st
+}
 
 // UpdateOnServer runs fn in a transaction that counts only if the server took
-// it unchanged.
-func (db *DB) UpdateOnServer(ctx context.Context, fn func(*Tx) error) error { return errNotYet }
+// it unchanged. It runs fn on the local file, keeps what it wrote, rolls back,
+// and sends it, after everything that is pending, in one request. The server
+// refuses it if a row that it updates or deletes is not exactly as fn saw it,
+// if an id or key that it inserts is taken, or if a constraint fails there.
+// Then the file has been brought up to date, and fn runs again, until the
+// server takes it, fn returns an error, or ctx ends. Without the server the
+// error is ErrOffline, and nothing has changed.
+//
+// Only the rows that fn writes are protected. To make the outcome depend on a
+// row that fn only reads, write to it, if only its own values.
+func (db *DB) UpdateOnServer(ctx context.Context, fn func(*Tx) error) error {
+	if err := db.usable(); err != nil {
+		return err
+	}
+	if db.opts.Sync != SyncFull {
+		return fmt.Errorf("agentdb: UpdateOnServer: needs full sync, the database was opened in %v mode", db.opts.Sync)
+	}
+	for {
+		ch, err := db.captureStrict(ctx, fn)
+		if err != nil || ch == nil {
+			return err
+		}
+		err = db.replica.SyncStrict(ctx, ch)
+		if !errors.Is(err, replica.ErrRejected) {
+			return syncError(ctx, err)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ctxError(ctx), err)
+		}
+	}
+}
 
-// Watch yields the row changes of some tables, of all if none is named.
+// captureStrict runs fn, rolls back and returns what it wrote, nil if nothing.
+func (db *DB) captureStrict(ctx context.Context, fn func(*Tx) error) (*change.Change, error) {
+	if err := db.lock.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer db.lock.unlock()
+	t, ok := db.writer.trk.(tracked)
+	if !ok {
+		return nil, errNotSynced
+	}
+	t.Strict(true)
+	err := db.transact(ctx, db.writer, true, fn)
+	ch := t.Captured()
+	t.Strict(false)
+	if errors.Is(err, replica.ErrStrictCaptured) {
+		return ch, nil
+	}
+	if err == nil {
+		err = errors.New("agentdb: UpdateOnServer: the transaction was not captured")
+	}
+	return nil, err
+}
+
+// Watch yields row changes from now on, those of local commits and those that
+// arrive from the server, of some tables or of all if none is named, until ctx
+// ends, the database is closed or the loop breaks. Changes that an agent makes
+// and a sync then redoes are yielded once. A watcher that falls 100,000 changes
+// behind gets an error and goes on with the newest.
 func (db *DB) Watch(ctx context.Context, tables ...string) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) { yield(Change{}, errNotYet) }
+	if err := db.usable(); err != nil {
+		return func(yield func(Change, error) bool) { yield(Change{}, err) }
+	}
+	w := db.replica.Watch()
+	return func(yield func(Change, error) bool) { watchLoop(ctx, w, tables, yield) }
 }

@@ -145,6 +145,9 @@ func isVacuum(sql string) bool {
 
 // checkVacuum refuses VACUUM while there are rows that it would renumber.
 func (k *Capture) checkVacuum() error {
+	if err := k.schema.refresh(); err != nil {
+		return err
+	}
 	for _, r := range k.schema.rels {
 		if r.kind == relTable && !r.skip && !r.NoRowid && r.IPK == "" {
 			return fmt.Errorf("%w: VACUUM would renumber the rows of %s, which has no INTEGER PRIMARY KEY", ErrUnsupported, r.Name)

@@ -36,6 +36,7 @@ type Executor struct {
 	ids    map[idKey]int64    // own rows: the id they were written with, the id they have
 	gone   map[idKey]int64    // rows that others deleted (placeholder) or moved since the base
 	saved  map[idKey]int64    // ids set aside by reserve for inserts of the running change
+	forced map[int]int64      // ids that inserts of the next change must get, by operation
 	asked  map[string]int64   // the highest id that a table's inserts ask for
 	sql    map[stmtKey]string // statement texts
 	strict bool
@@ -165,7 +166,7 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 			return nil, err
 		}
 	}
-	x.skip = nil
+	x.skip, x.forced = nil, nil
 	return x.res, nil
 }
 
@@ -177,7 +178,7 @@ func (x *Executor) Op() int { return x.op }
 func (x *Executor) reserve(in []*Event) {
 	x.saved = nil
 	freed := map[idKey]bool{}
-	for _, e := range in {
+	for i, e := range in {
 		if e.Op > OpDelete || e.Table.NoRowid {
 			continue
 		}
@@ -192,19 +193,28 @@ func (x *Executor) reserve(in []*Event) {
 		case OpUpdate:
 			freed[k] = freed[k] || e.NewRowID != e.RowID
 		case OpInsert:
+			if id, ok := x.forced[i]; ok {
+				x.save(k, id)
+				continue
+			}
 			if freed[k] || x.strict {
 				continue
 			}
 			if taken, err := x.taken(r, e.RowID); err == nil && taken {
 				if id, err := x.freeID(r); err == nil {
-					if x.saved == nil {
-						x.saved = map[idKey]int64{}
-					}
-					x.ids[k], x.saved[k] = id, id
+					x.save(k, id)
 				}
 			}
 		}
 	}
+}
+
+// save sets an id aside for an insert of the running change.
+func (x *Executor) save(k idKey, id int64) {
+	if x.saved == nil {
+		x.saved = map[idKey]int64{}
+	}
+	x.ids[k], x.saved[k] = id, id
 }
 
 func (x *Executor) run(e *Event) error {

@@ -1,0 +1,169 @@
+package replica
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// Limits on what a server may send.
+const (
+	maxAnswer = 1 << 30   // bytes of an answer, decompressed
+	maxError  = 64 << 10  // bytes of an error's body
+	readSize  = 256 << 10 // buffer of the body
+)
+
+// answer is a server's answer. Its body is open while a snapshot is read.
+type answer struct {
+	*wire.Response
+	body  io.Closer
+	in    *bufio.Reader
+	count *countingReader
+}
+
+func (a *answer) close() { _ = a.body.Close() }
+
+// countingReader counts the bytes that pass.
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// post sends one request. The caller closes the answer.
+func (r *Replica) post(ctx context.Context, req *wire.Request, rep *Report) (*answer, error) {
+	body := req.Append(nil)
+	for refresh := false; ; refresh = true {
+		resp, err := r.roundTrip(ctx, body, refresh, rep)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode == http.StatusUnauthorized && !refresh && r.cfg.Token != nil {
+			_ = resp.Body.Close()
+			continue
+		}
+		if resp.StatusCode != http.StatusOK {
+			return nil, refused(resp)
+		}
+		return r.read(ctx, resp, rep)
+	}
+}
+
+func (r *Replica) roundTrip(ctx context.Context, body []byte, refresh bool, rep *Report) (*http.Response, error) {
+	hr, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base+"/sync", bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("sync: %w", err)
+	}
+	hr.Header.Set("Content-Type", wire.ContentType)
+	hr.Header.Set("User-Agent", "agentdb")
+	if r.cfg.Token != nil {
+		token, err := r.cfg.Token(ctx, refresh)
+		if err != nil {
+			return nil, fmt.Errorf("sync: get a token: %w", err)
+		}
+		if token != "" {
+			hr.Header.Set("Authorization", "Bearer "+token)
+		}
+	}
+	rep.RoundTrips++
+	rep.BytesSent += int64(len(body))
+	resp, err := r.client.Do(hr)
+	if err != nil {
+		return nil, offline(ctx, err)
+	}
+	return resp, nil
+}
+
+// offline wraps an error of the network. An ended context is not the network's.
+func offline(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("sync: %w", context.Cause(ctx))
+	}
+	return fmt.Errorf("%w: %w", ErrOffline, err)
+}
+
+// read reads the answer itself; a snapshot's pages stay in the body.
+func (r *Replica) read(ctx context.Context, resp *http.Response, rep *Report) (*answer, error) {
+	count := &countingReader{r: resp.Body}
+	in := bufio.NewReaderSize(count, 4096)
+	if resp.ContentLength > 4096 || resp.ContentLength < 0 {
+		in = bufio.NewReaderSize(count, readSize)
+	}
+	msg, err := wire.ReadFrame(in, nil, maxAnswer)
+	if err == nil {
+		var m *wire.Response
+		if m, err = wire.DecodeResponse(msg, maxAnswer); err == nil {
+			a := &answer{Response: m, body: resp.Body, in: in, count: count}
+			if m.Status != wire.StatusSnapshot {
+				// Reading to the end lets the connection be used again.
+				if n, rerr := io.Copy(io.Discard, in); rerr != nil || n != 0 {
+					err = fmt.Errorf("%w: %d bytes after the answer: %w", wire.ErrMalformed, n, errors.Join(rerr))
+				}
+			}
+			if err == nil {
+				rep.BytesReceived += count.n
+				return a, nil
+			}
+		}
+	}
+	rep.BytesReceived += count.n
+	_ = resp.Body.Close()
+	if ctx.Err() != nil {
+		return nil, offline(ctx, err)
+	}
+	if errors.Is(err, wire.ErrVersion) || errors.Is(err, wire.ErrTooLarge) {
+		return nil, fmt.Errorf("sync: %w", err)
+	}
+	return nil, fmt.Errorf("%w: the answer: %w", ErrOffline, err)
+}
+
+// refused turns an error status into an error.
+func refused(resp *http.Response) error {
+	defer func() { _ = resp.Body.Close() }()
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxError)) // what there is of it
+	var body struct {
+		Error struct{ Code, Message string }
+	}
+	msg := http.StatusText(resp.StatusCode)
+	if json.Unmarshal(b, &body) == nil && body.Error.Message != "" {
+		msg = body.Error.Message
+	}
+	err := fmt.Errorf("%s (status %d)", msg, resp.StatusCode)
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	case resp.StatusCode == http.StatusRequestEntityTooLarge, resp.StatusCode == http.StatusTooManyRequests,
+		resp.StatusCode == http.StatusInsufficientStorage:
+		return fmt.Errorf("%w: %w", ErrQuota, err)
+	case resp.StatusCode == http.StatusConflict:
+		return fmt.Errorf("%w: %w", ErrDiverged, err)
+	case resp.StatusCode >= 500:
+		return fmt.Errorf("%w: %w", ErrOffline, err)
+	}
+	return fmt.Errorf("sync: %w", err)
+}
+
+// pause waits for a jittered, growing while; it returns the context's error.
+func pause(ctx context.Context, attempt int, longest time.Duration) error {
+	t := time.NewTimer(backoff(attempt, longest))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,255 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// install applies an answer with a snapshot: it builds the file's new state
+// beside it, with the pending changes redone, and then takes it over in one
+// transaction.
+func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err error) {
+	path := x.r.cfg.Path + "-agentdb-snapshot"
+	removeTemp(path)
+	defer removeTemp(path)
+	before := a.count.n
+	err = receive(a, path)
+	x.rep.BytesReceived += a.count.n - before
+	if err != nil {
+		if ctx.Err() != nil || errors.Is(err, wire.ErrMalformed) {
+			return done, offline(ctx, err)
+		}
+		return done, err
+	}
+	acked, chain := x.acked(a.Response)
+	unlock, err := x.r.cfg.Lock(ctx)
+	if err != nil {
+		return done, err
+	}
+	defer unlock()
+	if err := x.takeOver(path, a.Response, acked, chain); err != nil || x.stale {
+		return done, err
+	}
+	x.rep.Pushed += int(acked - x.s.acked)
+	x.rep.Pulled += int(a.Pages)
+	x.rep.Revision = a.Head.Seq
+	for _, res := range a.Results {
+		for _, op := range res.Ops {
+			if op.Code == wire.OpMerged || op.Code == wire.OpRejected {
+				x.rep.Conflicts++
+			}
+		}
+	}
+	return done, nil
+}
+
+func removeTemp(path string) {
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		_ = os.Remove(path + suffix)
+	}
+}
+
+// receive writes the pages of a snapshot into a new file.
+func receive(a *answer, path string) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	next := uint32(1)
+	var buf []byte
+	for next <= a.Pages {
+		if buf, err = wire.ReadFrame(a.in, buf, 2*wire.ChunkPages*wire.PageSize); err != nil {
+			return err
+		}
+		first, data, err := wire.DecodePages(buf)
+		if err != nil {
+			return err
+		}
+		if first != next {
+			return fmt.Errorf("%w: page %d where %d was due", wire.ErrMalformed, first, next)
+		}
+		if next += uint32(len(data) / wire.PageSize); next > a.Pages+1 {
+			return fmt.Errorf("%w: more pages than announced", wire.ErrMalformed)
+		}
+		if _, err := f.Write(data); err != nil {
+			return err
+		}
+	}
+	if n, err := io.Copy(io.Discard, a.in); err != nil || n != 0 {
+		return fmt.Errorf("%w: %d bytes after a snapshot: %w", wire.ErrMalformed, n, errors.Join(err))
+	}
+	return nil
+}
+
+// takeOver finishes the new state and moves it into the file. The connection
+// that writes holds the file's lock all the while, and has read nothing of it:
+// it must not know a schema that it replaces.
+func (x *exchange) takeOver(path string, resp *wire.Response, acked, chain uint64) error {
+	for skip := (skips{}); ; {
+		w, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{Synchronous: x.r.cfg.Synchronous, BusyTimeout: 30 * time.Second, NoCheckpoint: true})
+		if err != nil {
+			return err
+		}
+		err = transact(w, func() error {
+			ok, err := x.build(path, resp, acked, chain, skip)
+			if err != nil || !ok {
+				return err
+			}
+			return copyPages(path, w)
+		})
+		if err = errors.Join(err, w.Close()); !errors.Is(err, change.ErrRolledBack) {
+			return err
+		}
+	}
+}
+
+// build adds to a snapshot what the file has of its own: its state, what is
+// pending, redone, and its guards. It reports false if the file has moved.
+func (x *exchange) build(path string, resp *wire.Response, acked, chain uint64, skip skips) (ok bool, err error) {
+	old, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{NoCreate: true, BusyTimeout: 30 * time.Second})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, old.Close()) }()
+	cur, err := readState(old)
+	if err != nil {
+		return false, err
+	}
+	if x.stale = !cur.same(x.s); x.stale {
+		return false, nil
+	}
+	rows, _, err := readPending(old, 0, 0)
+	if err != nil {
+		return false, err
+	}
+	c, err := sqlite.Open(path, sqlite.Options{Synchronous: "OFF"})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	k, err := change.Attach(c, change.Options{Guard: true})
+	if err != nil {
+		return false, err
+	}
+	to := *cur
+	to.acked, to.chain, to.base = acked, chain, resp.Head
+	err = transact(c, func() error { return x.finish(c, k, &to, rows, resp, skip) })
+	if err != nil {
+		return false, err
+	}
+	_, _, err = c.Checkpoint(sqlite.CheckpointTruncate)
+	return true, err
+}
+
+// finish is build's transaction on the new file.
+func (x *exchange) finish(c *sqlite.Conn, k *change.Capture, to *state, rows []pending, resp *wire.Response, skip skips) error {
+	if err := c.Exec("DROP TABLE IF EXISTS agentdb_sync; DROP TABLE IF EXISTS agentdb_pending;" + fileSchema); err != nil {
+		return err
+	}
+	if err := to.write(c); err != nil {
+		return err
+	}
+	for _, p := range rows {
+		err := c.ExecArgs("INSERT INTO agentdb_pending(id,nonce,chain,effects,change) VALUES(?,?,?,?,?)",
+			sqlite.Int(int64(p.id)), sqlite.Int(int64(p.nonce)), sqlite.Int(int64(p.chain)), sqlite.Int(int64(p.effects)), sqlite.Blob(p.blob))
+		if err != nil {
+			return err
+		}
+	}
+	if err := k.Begin(); err != nil {
+		return err
+	}
+	if err := k.Guard(); err != nil {
+		return err
+	}
+	list, _, err := load(c, x.s.acked)
+	if err != nil {
+		return err
+	}
+	e := change.NewExecutor(k)
+	x.seed(e, list, resp, to.acked)
+	if err := x.keep(c, e, list, resp, to.acked); err != nil {
+		return err
+	}
+	if err := x.redo(c, k, e, list, to.acked, skip); err != nil {
+		return err
+	}
+	return prune(c, to.acked)
+}
+
+// copyPages replaces the content of a database, within the transaction that w
+// is in, by that of the file at path. Page 1 goes last: it says how to read the
+// others.
+func copyPages(path string, w *sqlite.Conn) (err error) {
+	c, err := sqlite.Open(path, sqlite.Options{NoCreate: true, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	put, _, err := w.Prepare("INSERT INTO sqlite_dbpage(pgno,data) VALUES(?,?)")
+	if err != nil {
+		return err
+	}
+	defer put.Finalize()
+	get, _, err := c.Prepare("SELECT pgno, data FROM sqlite_dbpage ORDER BY pgno")
+	if err != nil {
+		return err
+	}
+	defer get.Finalize()
+	write := func(no int64, data []byte) error {
+		if err := put.Reset(); err != nil {
+			return err
+		}
+		if err := put.BindInt64(1, no); err != nil {
+			return err
+		}
+		if data == nil {
+			err = put.BindNull(2)
+		} else {
+			err = put.BindBlob(2, data)
+		}
+		if err != nil {
+			return err
+		}
+		_, err := put.Step()
+		return err
+	}
+	var first []byte
+	last := int64(0)
+	for {
+		row, err := get.Step()
+		if err != nil {
+			return err
+		}
+		if !row {
+			break
+		}
+		last = get.ColumnInt64(0)
+		if last == 1 {
+			first = get.ColumnBlob(1)
+			continue
+		}
+		if err := write(last, get.ColumnRaw(1)); err != nil {
+			return err
+		}
+	}
+	size, err := w.QueryInt("PRAGMA page_count")
+	if err != nil {
+		return err
+	}
+	if size > last {
+		if err := write(last+1, nil); err != nil {
+			return err
+		}
+	}
+	return write(1, first)
+}

@@ -1,0 +1,325 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// Bounds of a sync.
+const (
+	maxRequest = 8 << 20 // bytes of changes in one request
+	maxRounds  = 10_000  // requests in one sync
+	maxStale   = 50      // answers in a row that another sync had overtaken
+)
+
+// Sync exchanges changes with the server, as the mode and the arguments allow.
+// It sends everything that is pending, in as many requests as that takes:
+// normally one.
+func (r *Replica) Sync(ctx context.Context, push, pull bool) (Report, error) {
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
+	rep, _, err := r.run(ctx, options{push: push, pull: pull})
+	return rep, err
+}
+
+// Poll waits for news from the server, for at most a while, and applies them.
+func (r *Replica) Poll(ctx context.Context, wait time.Duration) (moved bool, err error) {
+	rep, _, err := r.run(ctx, options{pull: true, wait: wait})
+	return rep.Pulled > 0 || rep.Diverged != "", err
+}
+
+// SyncStrict sends a captured transaction that counts only if the server takes
+// it unchanged, after everything that is pending. It returns ErrRejected,
+// with the file up to date, if it does not.
+func (r *Replica) SyncStrict(ctx context.Context, ch *change.Change) error {
+	s := &wire.Strict{Body: ch.Append(nil, change.ViewStrict)}
+	id := newReplicaID()
+	s.Nonce = id
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
+	for attempt := 0; ; attempt++ {
+		_, res, err := r.run(ctx, options{push: true, pull: true, strict: s})
+		switch {
+		case errors.Is(err, ErrOffline) && attempt < 3:
+			// The request may have arrived: its nonce keeps a second one from
+			// being applied twice.
+			if pause(ctx, attempt, time.Second) != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case res.Code == wire.StrictRejected:
+			return fmt.Errorf("%w: %s", ErrRejected, res.Reason)
+		default:
+			return nil
+		}
+	}
+}
+
+// options are what one sync wants.
+type options struct {
+	push, pull bool
+	wait       time.Duration
+	strict     *wire.Strict
+	snapshot   bool   // whatever the base is
+	upTo       uint64 // 0, or the last change to send
+}
+
+// outcome says how a sync goes on after an answer.
+type outcome uint8
+
+const (
+	done     outcome = iota
+	again            // there is more, or the file moved meanwhile
+	snapshot         // the changes can't be undone: ask for a snapshot
+)
+
+// run exchanges requests until nothing is left to do.
+func (r *Replica) run(ctx context.Context, o options) (rep Report, strict wire.StrictResult, err error) {
+	o.push = o.push && r.cfg.Mode != PullOnly
+	o.pull = o.pull && r.cfg.Mode != PushOnly
+	defer func() { r.noteSync(&rep, err) }()
+	stale := 0
+	for range maxRounds {
+		if err := ctx.Err(); err != nil {
+			return rep, strict, fmt.Errorf("sync: %w", context.Cause(ctx))
+		}
+		x, err := r.gather(&o, &rep)
+		if err != nil {
+			return rep, strict, fmt.Errorf("sync: %w", err)
+		}
+		next, err := x.exchange(ctx)
+		if err != nil {
+			return rep, strict, err
+		}
+		if x.strict.Code != wire.StrictNone {
+			strict, o.strict = x.strict, nil
+		}
+		switch next {
+		case done:
+			if o.strict == nil {
+				return rep, strict, nil
+			}
+		case snapshot:
+			o.snapshot = true
+			continue
+		}
+		if x.stale {
+			if stale++; stale > maxStale {
+				return rep, strict, errors.New("sync: the file keeps moving under another sync")
+			}
+			continue
+		}
+		stale, o.snapshot, o.wait = 0, false, 0
+		if x.upTo == o.upTo {
+			o.upTo = 0
+		}
+	}
+	return rep, strict, errors.New("sync: too many requests without an end")
+}
+
+// exchange is one request and what follows from its answer.
+type exchange struct {
+	r    *Replica
+	o    *options
+	rep  *Report
+	s    *state
+	sent []pending
+	more bool // pending changes that were not sent
+	upTo uint64
+
+	strict  wire.StrictResult
+	stale   bool // the file had moved; nothing was done
+	publish []RowChange
+}
+
+// gather reads what there is to send.
+func (r *Replica) gather(o *options, rep *Report) (*exchange, error) {
+	c, err := sqlite.Open(r.cfg.Path, sqlite.Options{NoCreate: true, BusyTimeout: 30 * time.Second, Synchronous: r.cfg.Synchronous})
+	if err != nil {
+		return nil, err
+	}
+	x := &exchange{r: r, o: o, rep: rep, upTo: o.upTo}
+	err = func() error {
+		if err := c.Exec("BEGIN"); err != nil {
+			return err
+		}
+		if x.s, err = readState(c); err != nil || !o.push {
+			return err
+		}
+		x.sent, x.more, err = readPending(c, x.s.acked, maxRequest)
+		return err
+	}()
+	if err = errors.Join(err, c.Close()); err != nil {
+		return nil, err
+	}
+	if o.upTo != 0 {
+		for i := range x.sent {
+			if x.sent[i].id > o.upTo {
+				x.sent, x.more = x.sent[:i], true
+				break
+			}
+		}
+	}
+	return x, nil
+}
+
+// request makes the request.
+func (x *exchange) request() (*wire.Request, error) {
+	req := &wire.Request{Replica: x.s.replica, First: x.s.acked + 1, Chain: x.s.chain}
+	if x.o.pull {
+		req.Mode = wire.ModePull
+		req.Base = x.s.base
+		if x.o.snapshot || x.s.base == lostBase {
+			req.Mode |= wire.ModeSnapshot
+			req.Base = wire.Revision{}
+		}
+	}
+	if !x.more {
+		req.Strict = x.o.strict
+	}
+	if len(x.sent) == 0 && req.Strict == nil {
+		req.WaitMS = uint32(x.o.wait.Milliseconds())
+	}
+	var dec change.Decoder
+	for i := range x.sent {
+		p := &x.sent[i]
+		ch, err := dec.Decode(p.blob)
+		if err != nil {
+			return nil, fmt.Errorf("sync: pending change %d: %w", p.id, err)
+		}
+		req.Changes = append(req.Changes, wire.Change{Nonce: p.nonce, Effects: p.effects, Body: ch.Append(nil, change.ViewIntents)})
+	}
+	return req, nil
+}
+
+func (x *exchange) exchange(ctx context.Context) (outcome, error) {
+	req, err := x.request()
+	if err != nil {
+		return done, err
+	}
+	a, err := x.r.post(ctx, req, x.rep)
+	if err != nil {
+		return done, err
+	}
+	defer a.close()
+	var next outcome
+	switch a.Status {
+	case wire.StatusFork:
+		next, err = x.forked(ctx, a.Response)
+	case wire.StatusBehind:
+		next, err = x.behind(ctx, a.Response)
+	case wire.StatusSnapshot:
+		next, err = x.install(ctx, a)
+	default:
+		next, err = x.settle(ctx, a.Response)
+	}
+	if err != nil {
+		return done, fmt.Errorf("sync: %w", err)
+	}
+	if x.stale {
+		return again, nil
+	}
+	x.strict = a.Strict
+	x.r.watch.publish(x.publish)
+	if next == done && x.more {
+		next = again
+	}
+	return next, nil
+}
+
+// acked returns the last change that an answer acknowledges, with the chain
+// hash there. A server that knows of later changes than were sent, under the
+// same replica id, knows them from another copy of the file.
+func (x *exchange) acked(resp *wire.Response) (id, chain uint64) {
+	id, chain = x.s.acked, x.s.chain
+	for i := range x.sent {
+		if x.sent[i].id <= resp.Last {
+			id, chain = x.sent[i].id, x.sent[i].chain
+		}
+	}
+	return id, chain
+}
+
+// trivial reports whether the file is already what the answer describes: all
+// commits are the file's own and had the same effects here.
+func (x *exchange) trivial(resp *wire.Response, acked uint64) bool {
+	if len(resp.Results) > 0 {
+		return false
+	}
+	for i := range resp.Commits {
+		c := &resp.Commits[i]
+		if !c.Same || c.OwnFirst <= x.s.acked || c.OwnLast > acked {
+			return false
+		}
+	}
+	return true
+}
+
+// settle applies an answer with commits.
+func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcome, err error) {
+	acked, chain := x.acked(resp)
+	if len(x.sent) == 0 && x.o.pull && resp.Head == x.s.base {
+		x.rep.Revision = resp.Head.Seq
+		return done, nil // nothing new: the file needs no write
+	}
+	for skip := (skips{}); ; {
+		err = x.r.locked(ctx, func(c *sqlite.Conn, k *change.Capture) error {
+			cur, err := readState(c)
+			if err != nil {
+				return err
+			}
+			if x.stale = !cur.same(x.s); x.stale {
+				return nil
+			}
+			to := *cur
+			to.acked, to.chain = acked, chain
+			switch {
+			case x.o.pull && !x.trivial(resp, acked):
+				next, err = x.rebase(c, k, resp, acked, skip)
+			case !x.o.pull && len(resp.Results) > 0:
+				next, err = x.renumber(c, k, resp, acked, skip)
+			}
+			if err != nil || next != done {
+				return err
+			}
+			if x.o.pull {
+				to.base = resp.Head
+			}
+			if err := to.write(c); err != nil {
+				return err
+			}
+			return prune(c, acked)
+		})
+		if !errors.Is(err, change.ErrRolledBack) {
+			break
+		}
+		x.publish = nil
+	}
+	if errors.Is(err, change.ErrDiverged) {
+		return x.diverged(ctx, err)
+	}
+	if err != nil || x.stale || next != done {
+		return next, err
+	}
+	x.rep.Pushed += int(acked - x.s.acked)
+	if x.o.pull {
+		x.rep.Revision = resp.Head.Seq
+	} else {
+		x.rep.Revision = x.s.base.Seq
+	}
+	for _, res := range resp.Results {
+		for _, op := range res.Ops {
+			if op.Code == wire.OpMerged || op.Code == wire.OpRejected {
+				x.rep.Conflicts++
+			}
+		}
+	}
+	return done, nil
+}

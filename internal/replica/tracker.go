@@ -1,0 +1,109 @@
+package replica
+
+import (
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
+
+// Tracker captures what one connection writes. Its methods follow the
+// connection's transactions; the write lock is held during all of them.
+type Tracker struct {
+	r       *Replica
+	conn    *sqlite.Conn
+	cap     *change.Capture
+	scratch []byte
+	last    *change.Change // stored by BeforeCommit, for watchers
+
+	strict   bool
+	captured *change.Change
+}
+
+// Attach makes a connection capture. It must come before anything is prepared
+// on the connection.
+func (r *Replica) Attach(c *sqlite.Conn) (*Tracker, error) {
+	k, err := change.Attach(c, change.Options{Guard: true, ReadOnly: r.cfg.Mode == PullOnly})
+	if err != nil {
+		return nil, err
+	}
+	return &Tracker{r: r, conn: c, cap: k}, nil
+}
+
+// Begin starts a transaction.
+func (t *Tracker) Begin() error { return t.cap.Begin() }
+
+// BeforeStmt may refuse a statement that writes.
+func (t *Tracker) BeforeStmt(st *sqlite.Stmt) error { return t.cap.Before(st) }
+
+// AfterStmt records how it ended.
+func (t *Tracker) AfterStmt(st *sqlite.Stmt, err error) error { return t.cap.After(st, err) }
+
+// Savepoint notes a savepoint.
+func (t *Tracker) Savepoint(name string) { t.cap.Savepoint(name) }
+
+// RollbackTo forgets what came after a savepoint, or refuses.
+func (t *Tracker) RollbackTo(name string) error {
+	if err := t.cap.CheckRollbackTo(name); err != nil {
+		return err
+	}
+	t.cap.RollbackTo(name)
+	return nil
+}
+
+// Release forgets a savepoint.
+func (t *Tracker) Release(name string) { t.cap.Release(name) }
+
+// BeforeCommit stores what was captured beside the data.
+func (t *Tracker) BeforeCommit() error {
+	ch, err := t.cap.Finish()
+	if err != nil {
+		return err
+	}
+	if t.strict {
+		t.captured = ch
+		return ErrStrictCaptured
+	}
+	if ch == nil {
+		return nil
+	}
+	t.cap.Suspend()
+	defer t.cap.Resume()
+	if t.scratch, err = store(t.conn, ch, t.scratch); err != nil {
+		return err
+	}
+	if cap(t.scratch) > 1<<20 {
+		t.scratch = nil
+	}
+	t.last = ch
+	return nil
+}
+
+// AfterCommit tells watchers and the background sync.
+func (t *Tracker) AfterCommit() {
+	ch := t.last
+	t.last = nil
+	t.cap.Discard()
+	if ch != nil {
+		t.r.committed(ch)
+	}
+}
+
+// Rollback forgets what was captured.
+func (t *Tracker) Rollback() {
+	t.last = nil
+	t.cap.Discard()
+}
+
+// Strict makes BeforeCommit capture the next transaction and refuse to commit
+// it with ErrStrictCaptured; Captured returns it then, nil if it wrote nothing.
+func (t *Tracker) Strict(on bool) { t.strict, t.captured = on, nil }
+
+// Captured returns the strict transaction.
+func (t *Tracker) Captured() *change.Change { return t.captured }
+
+// committed is called after each local commit that captured something.
+func (r *Replica) committed(ch *change.Change) {
+	r.watch.local(ch)
+	if r.bg != nil {
+		r.bg.wake()
+	}
+}
