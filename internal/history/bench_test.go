@@ -56,7 +56,6 @@ func benchAppend(b *testing.B, writers, dbs int) {
 	m := p.Metrics()
 	n := float64(b.N)
 	b.ReportMetric(n/time.Since(start).Seconds(), "commits/s")
-	b.ReportMetric(n/float64(m.Commit.Groups-before.Commit.Groups), "commits/group")
 	b.ReportMetric(float64(m.Engine.WALBytes-before.Engine.WALBytes)/n, "walB/op")
 	b.ReportMetric(float64(m.Engine.FlushedBytes+m.Engine.CompactedBytes)/n, "tableB/op")
 }

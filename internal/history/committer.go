@@ -8,13 +8,11 @@ import (
 )
 
 const (
-	// groupBytes bounds what is merged into one batch. Larger requests are
-	// batches of their own.
-	groupBytes = 1 << 20
 	// queueBytes is how much may be queued before Append waits.
 	queueBytes = 64 << 20
-	// groupsInFlight bounds how many groups wait for their sync at a time.
-	groupsInFlight = 4
+	// syncsInFlight is how many writes may wait for their sync. The log syncs
+	// all that were applied meanwhile at once, so this bounds the group.
+	syncsInFlight = 256
 )
 
 // request is one atomic write on its way through the committer.
@@ -29,22 +27,16 @@ type request struct {
 	done     func(error)
 }
 
-// group is what goes into the engine as one batch. A group without a batch only
-// closes drained.
-type group struct {
-	batch    *pebble.Batch
-	requests []*request
-	drained  chan struct{}
-}
-
-// committer takes all writes in one order and makes them durable in groups: one
-// goroutine applies, another one waits for the syncs, in the same order.
+// committer takes all writes in one order: one goroutine applies them, another
+// one waits for their syncs, in the same order. The grouping is left to the
+// engine's log, whose next sync covers all that was written since the last one
+// began; merging the writes into one batch here was measured to be slower.
 type committer struct {
 	db      *pebble.DB
 	table   *table
 	failed  func(error)  // called once, with the error that stopped the engine
-	admit   func() error // asked before each group; an error aborts it
-	syncing chan group
+	admit   func() error // asked before each write; an error aborts it
+	syncing chan syncing
 	wg      sync.WaitGroup
 
 	mu     sync.Mutex
@@ -60,10 +52,17 @@ type committer struct {
 	stats CommitMetrics // QueuedBytes unused; guarded by errMu
 }
 
+// syncing is a write that was applied, or, without one, a question: the channel
+// is closed when all writes before are settled.
+type syncing struct {
+	r       *request
+	drained chan struct{}
+}
+
 func newCommitter(db *pebble.DB, t *table, admit func() error, failed func(error)) *committer {
 	c := &committer{
 		db: db, table: t, admit: admit, failed: failed,
-		syncing: make(chan group, groupsInFlight),
+		syncing: make(chan syncing, syncsInFlight),
 	}
 	c.work.L, c.space.L = &c.mu, &c.mu
 	c.wg.Add(2)
@@ -121,135 +120,88 @@ func (c *committer) apply() {
 		if q == nil {
 			return
 		}
-		for len(q) > 0 {
-			n := split(q)
-			c.applyGroup(q[:n])
-			q = q[n:]
+		for _, r := range q {
+			if err := c.applyOne(r); err != nil {
+				c.abort(r, err)
+			} else {
+				c.syncing <- syncing{r: r}
+			}
 		}
 	}
 }
 
-// split returns how many requests of the queue go into the next batch.
-func split(q []*request) int {
-	n, size := 1, q[0].size
-	for n < len(q) && size+q[n].size <= groupBytes {
-		size += q[n].size
-		n++
-	}
-	return n
-}
-
-// applyGroup puts the requests into the engine and hands them on to sync.
-func (c *committer) applyGroup(q []*request) {
+// applyOne puts a write into the engine, unless something speaks against it.
+func (c *committer) applyOne(r *request) error {
 	if err := c.dead(); err != nil {
-		c.abort(q, err)
-		return
+		return err
 	}
-	refusal := c.admit()
-	g := group{requests: make([]*request, 0, len(q))}
-	for _, r := range q {
-		switch {
-		case refusal != nil && !r.exempt:
-			c.abort([]*request{r}, fmt.Errorf("%w: %w", ErrAborted, refusal))
-		case r.stale():
-			c.abort([]*request{r}, ErrAborted)
-		default:
-			g.requests = append(g.requests, r)
-		}
+	if r.stale() {
+		return ErrAborted
 	}
-	if len(g.requests) == 0 {
-		return
+	if err := c.admit(); err != nil && !r.exempt {
+		return fmt.Errorf("%w: %w", ErrAborted, err)
 	}
-	if err := c.applyBatch(&g); err != nil {
+	if err := applyNoWait(c.db, r.batch); err != nil {
 		c.die(err)
-		c.abort(g.requests, c.dead())
-		return
+		return c.dead()
 	}
-	c.syncing <- g
+	return nil
 }
 
-// abort fails requests that were not applied. First it waits for the groups
-// before them, because a head may fall back only when what is below it is
-// settled.
-func (c *committer) abort(q []*request, err error) {
-	drained := make(chan struct{})
-	c.syncing <- group{drained: drained}
-	<-drained
-	c.resolve(q, err)
-}
-
-// applyBatch merges the requests and applies them. The engine reports a failed
-// log through its logger's Fatalf, which panics.
-func (c *committer) applyBatch(g *group) (err error) {
+// applyNoWait applies a batch. The engine reports a failed log through its
+// logger's Fatalf, which panics.
+func applyNoWait(db *pebble.DB, b *pebble.Batch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("apply: %v", r)
 		}
 	}()
-	g.batch = g.requests[0].batch
-	if len(g.requests) > 1 {
-		g.batch = c.db.NewBatch()
-		for _, r := range g.requests {
-			if err := g.batch.Apply(r.batch, nil); err != nil {
-				return err
-			}
-			if err := r.batch.Close(); err != nil {
-				return err
-			}
-		}
-	}
-	return c.db.ApplyNoSyncWait(g.batch, pebble.Sync)
+	return db.ApplyNoSyncWait(b, pebble.Sync)
+}
+
+// abort fails a write that was not applied. First it waits for the writes before
+// it, because a head may fall back only when what is below it is settled.
+func (c *committer) abort(r *request, err error) {
+	drained := make(chan struct{})
+	c.syncing <- syncing{drained: drained}
+	<-drained
+	c.resolve(r, err)
 }
 
 func (c *committer) sync() {
 	defer c.wg.Done()
-	for g := range c.syncing {
-		if g.drained != nil {
-			close(g.drained)
+	for s := range c.syncing {
+		if s.r == nil {
+			close(s.drained)
 			continue
 		}
-		size := g.batch.Len()
-		err := g.batch.SyncWait()
+		err := s.r.batch.SyncWait()
 		if err == nil {
-			err = g.batch.Close()
+			err = s.r.batch.Close()
 		}
 		if err != nil {
 			c.die(err)
 		}
-		err = c.dead()
-		if err == nil {
-			c.count(len(g.requests), size)
-		}
-		c.resolve(g.requests, err)
+		c.resolve(s.r, c.dead())
 	}
 }
 
-func (c *committer) count(requests, bytes int) {
+// resolve tells everybody the outcome, first the handle, so that whoever is told
+// finds the head where it belongs.
+func (c *committer) resolve(r *request, err error) {
 	c.errMu.Lock()
-	defer c.errMu.Unlock()
-	c.stats.Writes += uint64(requests)
-	c.stats.Groups++
-	c.stats.Bytes += uint64(bytes)
-}
-
-// resolve tells everybody the outcome, first the handles, so that whoever is
-// told finds the head where it belongs.
-func (c *committer) resolve(q []*request, err error) {
-	if len(q) == 0 {
-		return
+	if err == nil {
+		c.stats.Writes++
+		c.stats.Bytes += uint64(r.size)
+	} else {
+		c.stats.Aborted++
 	}
-	if err != nil {
-		c.errMu.Lock()
-		c.stats.Aborted += uint64(len(q))
-		c.errMu.Unlock()
+	c.errMu.Unlock()
+	if r.h != nil {
+		r.h.resolve(r, err)
 	}
-	for _, r := range q {
-		if r.h != nil {
-			r.h.resolve(r, err)
-		}
-		r.done(err)
-	}
-	c.table.releaseAll(q)
+	r.done(err)
+	c.table.releaseWrite(r.h)
 }
 
 // stale reports whether the head fell back after the request was accepted.

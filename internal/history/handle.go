@@ -260,17 +260,15 @@ func (t *table) release(h *handle) {
 	t.released(h)
 }
 
-// releaseAll releases the handles of a group.
-func (t *table) releaseAll(group []*request) {
+// releaseWrite is release for a write in flight, which may have no handle.
+func (t *table) releaseWrite(h *handle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, r := range group {
-		if r.h != nil {
-			t.released(r.h)
-		} else {
-			t.left()
-		}
+	if h == nil {
+		t.left()
+		return
 	}
+	t.released(h)
 }
 
 // released requires mu.

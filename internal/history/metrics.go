@@ -20,8 +20,7 @@ type Metrics struct {
 // CommitMetrics tell about the way of writes to stable storage.
 type CommitMetrics struct {
 	Writes      uint64 // appends and other writes made durable
-	Groups      uint64 // synced batches they were made durable in
-	Bytes       uint64 // in those batches
+	Bytes       uint64 // in them
 	Aborted     uint64 // writes accepted and failed
 	QueuedBytes int
 }
