@@ -64,7 +64,11 @@ func newDB(path string, opts Options) (*DB, error) {
 	}
 	db := &DB{path: abs, opts: opts, closed: make(chan struct{})}
 	db.readers = newReaderPool(opts.Readers, func(ctx context.Context) (*conn, error) {
-		return openConnRetry(ctx, db.path, &db.opts, true, nil)
+		c, err := openConnRetry(ctx, db.path, &db.opts, true, nil)
+		if err == nil && db.replica != nil {
+			err = replica.AllowGuarded(c.raw)
+		}
+		return c, err
 	})
 	return db, nil
 }

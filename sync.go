@@ -294,6 +294,9 @@ func (db *DB) UpdateOnServer(ctx context.Context, fn func(*Tx) error) error {
 	if err := db.usable(); err != nil {
 		return err
 	}
+	if db.opts.Sync == SyncPull {
+		return fmt.Errorf("%w: the database was opened in pull mode", ErrReadOnly)
+	}
 	if db.opts.Sync != SyncFull {
 		return fmt.Errorf("agentdb: UpdateOnServer: needs full sync, the database was opened in %v mode", db.opts.Sync)
 	}

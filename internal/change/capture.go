@@ -60,7 +60,7 @@ type savepoint struct {
 func Attach(c *sqlite.Conn, opt Options) (*Capture, error) {
 	k := &Capture{conn: c, opt: opt, schema: newSchema(c)}
 	if opt.Guard {
-		if err := allowGuarded(c); err != nil {
+		if err := AllowGuarded(c); err != nil {
 			return nil, err
 		}
 	}

@@ -15,8 +15,8 @@ const guardFunc = "agentdb_write_through_agentdb_only"
 
 const guardPrefix = Prefix + "guard_"
 
-// allowGuarded lets a connection write to guarded tables.
-func allowGuarded(c *sqlite.Conn) error {
+// AllowGuarded lets a connection write to guarded tables.
+func AllowGuarded(c *sqlite.Conn) error {
 	return c.CreateFunction(guardFunc, 0, true, func([]sqlite.Value) (sqlite.Value, error) {
 		return sqlite.Null(), nil
 	})

@@ -142,12 +142,31 @@ func (x *exchange) build(path string, resp *wire.Response, acked, chain uint64, 
 	}
 	to := *cur
 	to.acked, to.chain, to.base = acked, chain, resp.Head
-	err = transact(c, func() error { return x.finish(c, k, &to, rows, resp, skip) })
+	err = transact(c, func() error {
+		if err := x.finish(c, k, &to, rows, resp, skip); err != nil {
+			return err
+		}
+		return outdate(c, old)
+	})
 	if err != nil {
 		return false, err
 	}
 	_, _, err = c.Checkpoint(sqlite.CheckpointTruncate)
 	return true, err
+}
+
+// outdate gives the new content a schema version that the file never had, so
+// that every open connection reads the schema again.
+func outdate(c, old *sqlite.Conn) error {
+	was, err := old.QueryInt("PRAGMA schema_version")
+	if err != nil {
+		return err
+	}
+	now, err := c.QueryInt("PRAGMA schema_version")
+	if err != nil {
+		return err
+	}
+	return c.Exec(fmt.Sprintf("PRAGMA schema_version=%d", max(was, now)+1))
 }
 
 // finish is build's transaction on the new file.

@@ -107,3 +107,7 @@ func (r *Replica) committed(ch *change.Change) {
 		r.bg.wake()
 	}
 }
+
+// AllowGuarded lets a connection that only reads prepare statements that would
+// write, to find out that they would.
+func AllowGuarded(c *sqlite.Conn) error { return change.AllowGuarded(c) }
