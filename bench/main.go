@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +27,7 @@ type settings struct {
 	results  string
 	tmp      string // removed at the end
 	peerOnly bool
+	profile  string
 	bench    string // this directory: go.mod, node_modules
 }
 
@@ -48,6 +50,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&s.dir, "dir", "", "directory on a real disk for the databases (default: work/ here)")
 	fs.StringVar(&s.results, "results", "results", "directory for the results")
 	fs.BoolVar(&s.peerOnly, "peer-only", false, "measure the peers alone (sync and server)")
+	fs.StringVar(&s.profile, "cpuprofile", "", "write a CPU profile of this process: our clients in sync, the load generator in server")
 	fs.Usage = func() {
 		fmt.Fprintln(fs.Output(), "usage: go run . [flags] embedded|sync|server|all")
 		fs.PrintDefaults()
@@ -70,6 +73,11 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(s.tmp) }()
+	stop, err := s.startProfile()
+	if err != nil {
+		return err
+	}
+	defer stop()
 	for _, name := range suites {
 		if err := s.suite(ctx, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -93,6 +101,20 @@ func (s *settings) prepare() (err error) {
 	}
 	s.tmp, err = os.MkdirTemp(s.dir, "run-")
 	return err
+}
+
+func (s *settings) startProfile() (stop func(), err error) {
+	if s.profile == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(s.profile)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // a profile cut short says so itself
+	}, pprof.StartCPUProfile(f)
 }
 
 func (s *settings) suite(ctx context.Context, name string) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -38,7 +39,19 @@ func Main(info Info, open func(path string) (Engine, error)) {
 	dir := flag.String("dir", "", "directory for the database")
 	scale := flag.Float64("scale", 1, "share of the full sizes")
 	only := flag.String("only", "", "workloads to run, separated by commas")
+	profile := flag.String("cpuprofile", "", "write a CPU profile")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, info.Name+":", err)
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	res, err := run(info, open, *dir, *scale, *only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, info.Name+":", err)
