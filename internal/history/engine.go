@@ -20,7 +20,7 @@ const blockSize = 16 << 10
 func engineOptions(o Options) *pebble.Options {
 	po := &pebble.Options{
 		FS:                          o.FS,
-		CacheSize:                   o.CacheBytes,
+		CacheSize:                   o.CacheBytes + 2*o.MemTableBytes, // it reserves room for memtables
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 4,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -78,7 +78,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 64 << 20
+		o.CacheBytes = 16 << 20
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = 16 << 20
