@@ -33,21 +33,28 @@ type swarm struct {
 
 // member is a worker as the coordinator sees it.
 type member struct {
-	orders orders
-	child  *child
-	net    *proxy
-	fate   fate
-	phase  phase
-	doing  string // the package it indexed last
+	injury
 
-	claims  int       // claimed so often
-	held    bool      // it waits for the coordinator's go
-	unsent  int       // packages committed in its file and not yet sent
-	fell    int       // how many those were when it was killed, or came back online
-	struck  time.Time // when its fate did
-	healed  bool      // started again, or back online
-	stuck   bool      // offline, with nothing left to do
-	content *content  // at the end
+	orders  orders
+	child   *child
+	net     *proxy
+	phase   phase
+	doing   string   // the package it indexed last
+	claims  int      // claimed so often
+	open    int      // tasks claimed and not yet done
+	unsent  int      // packages committed in its file and not yet sent
+	held    bool     // it waits for the coordinator's go
+	content *content // at the end
+}
+
+// injury is what was done to a worker, and how it came through.
+type injury struct {
+	fate     fate
+	struck   time.Time // when its fate did
+	fell     int       // packages unsent when it was killed, or came back online
+	orphaned int       // tasks open when it was killed
+	stuck    bool      // offline, with nothing left to do
+	healed   bool      // started again, or back online
 }
 
 type phase string

@@ -24,8 +24,11 @@ const (
 // handle takes note of what a worker says.
 func (s *swarm) handle(ctx context.Context, msg message) error {
 	m := s.memberOf(msg.from)
+	if m == nil && msg.from == s.server {
+		return msg.from.endedEarly()
+	}
 	if m == nil {
-		return msg.from.endedEarly() // the server has
+		return nil // a planner, whose end has been waited for
 	}
 	if msg.ended {
 		return s.ended(ctx, m)
@@ -41,10 +44,12 @@ func (s *swarm) handle(ctx context.Context, msg message) error {
 	case evClaimed:
 		s.stats.claimed(e)
 		m.claims++
+		m.open += e.N
 		m.held = true
 		s.releaseAll(func(m *member) bool { return m.claims > 0 })
 	case evIndexed:
 		s.stats.indexed++
+		m.open--
 		m.doing, m.unsent = e.Dir, e.N
 		if m.phase == phaseStarting {
 			m.phase = phaseIndexing
@@ -112,7 +117,7 @@ func (s *swarm) cut(m *member) {
 // kill kills a worker that has a commit in its file that nobody else has seen.
 func (s *swarm) kill(m *member) {
 	m.struck = time.Now()
-	m.phase, m.fell = phaseKilled, m.unsent
+	m.phase, m.fell, m.orphaned = phaseKilled, m.unsent, m.open
 	_ = m.child.cmd.Process.Kill() // its end is reported
 	s.view.say("%s is killed with SIGKILL, right after it has committed %s", m.orders.Name, m.doing)
 }

@@ -201,7 +201,7 @@ func (r *report) print(w io.Writer) {
 func (m *member) story() string {
 	switch {
 	case m.fate == fateKill && m.healed:
-		return fmt.Sprintf("was killed with %d packages unsent, and went on where it was", m.fell)
+		return fmt.Sprintf("was killed with %d packages unsent and %d tasks open, and has finished them after its restart", m.fell, m.orphaned)
 	case m.fate == fateCut && m.healed:
 		return fmt.Sprintf("lost the network, and indexed %d packages without it", m.fell)
 	}
