@@ -47,6 +47,20 @@ type event struct {
 	Found *content `json:",omitempty"` // finished: what the file holds
 }
 
+func (e event) String() string {
+	s := string(e.Kind)
+	if e.Dir != "" {
+		s += " " + e.Dir
+	}
+	if e.N > 0 {
+		s += fmt.Sprintf(" (%d)", e.N)
+	}
+	if y := e.Sync; y != nil {
+		s += fmt.Sprintf(" in %s, %d pushed, %d bytes sent, %d received, %d new ids", ms(y.Took), y.Pushed, y.Sent, y.Received, y.IDs)
+	}
+	return s
+}
+
 type eventKind string
 
 const (

@@ -35,7 +35,7 @@ func (s *swarm) handle(ctx context.Context, msg message) error {
 	}
 	e := msg.event
 	if s.cfg.Verbose {
-		s.view.say("%s: %s %s %d", m.orders.Name, e.Kind, e.Dir, e.N)
+		s.view.say("%s: %s", m.orders.Name, e)
 	}
 	switch e.Kind {
 	case evReady:

@@ -49,7 +49,7 @@ type ref struct {
 
 // packageDirs lists the directories below root with Go source in them, in
 // order: those of the standard library if root is GOROOT/src. Commands,
-// test data and hidden directories don't count.
+// test data and what the go command ignores don't count.
 func packageDirs(root string) ([]string, error) {
 	var dirs []string
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
@@ -57,7 +57,7 @@ func packageDirs(root string) ([]string, error) {
 		case err != nil:
 			return err
 		case d.IsDir():
-			if p != root && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") || p == filepath.Join(root, "cmd")) {
+			if p != root && (d.Name() == "testdata" || strings.ContainsAny(d.Name()[:1], "._") || p == filepath.Join(root, "cmd")) {
 				return fs.SkipDir
 			}
 			return nil

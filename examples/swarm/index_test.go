@@ -32,7 +32,7 @@ func TestPackageDirs(t *testing.T) {
 	root := tree(t, map[string]string{
 		"a/a.go": "package a", "a/b/b.go": "package b", "a-b/x.go": "package x", "a/z.go": "package a",
 		"cmd/go/main.go": "package main", "x/cmd/y.go": "package cmd", "a/testdata/t.go": "package t",
-		"only/o_test.go": "package only", ".git/g.go": "package g", "text/readme.md": "",
+		"only/o_test.go": "package only", ".git/g.go": "package g", "a/_gen/g.go": "package main", "text/readme.md": "",
 	})
 	dirs, err := packageDirs(root)
 	if want := []string{"a", "a-b", "a/b", "x/cmd"}; err != nil || !slices.Equal(dirs, want) {
