@@ -169,9 +169,10 @@ type Store interface {
 	// of the database that no commit wrote is all zeros; one that came back
 	// after the database had shrunk, and was not written since, is unspecified.
 	Page(ctx context.Context, id DBID, no uint32, at uint64) ([]byte, error)
-	// Pages yields every page from 1 to the size of the database at revision
-	// at, ascending. Data is valid until the next iteration.
-	Pages(ctx context.Context, id DBID, at uint64) iter.Seq2[Page, error]
+	// Pages yields pages at revision at: those in only, which must ascend, or
+	// with none given every page from 1 to the size of the database. Data is
+	// valid until the next iteration.
+	Pages(ctx context.Context, id DBID, at uint64, only ...uint32) iter.Seq2[Page, error]
 	// ChangedPages returns the pages that the commits with after < Seq <= upto
 	// wrote and that exist at upto, ascending.
 	ChangedPages(ctx context.Context, id DBID, after, upto uint64) ([]uint32, error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -77,11 +78,11 @@ func (p *Pebble) imageAt(dst []byte, id uint64, no uint32, at uint64) (found boo
 }
 
 // Pages implements Store.
-func (p *Pebble) Pages(ctx context.Context, id DBID, at uint64) iter.Seq2[Page, error] {
+func (p *Pebble) Pages(ctx context.Context, id DBID, at uint64, only ...uint32) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
 		h, err := p.acquire(ctx, id)
 		if err == nil {
-			err = p.pages(ctx, h, at, yield)
+			err = p.pages(ctx, h, at, only, yield)
 			p.table.release(h)
 		}
 		if err != nil {
@@ -90,11 +91,15 @@ func (p *Pebble) Pages(ctx context.Context, id DBID, at uint64) iter.Seq2[Page, 
 	}
 }
 
-func (p *Pebble) pages(ctx context.Context, h *handle, at uint64, yield func(Page, error) bool) (err error) {
+func (p *Pebble) pages(ctx context.Context, h *handle, at uint64, only []uint32, yield func(Page, error) bool) (err error) {
 	if at, err = p.settle(ctx, h, at); err != nil {
 		return err
 	}
 	head, err := p.headAt(h, at)
+	if err != nil {
+		return err
+	}
+	nos, err := selected(head.DBSize, only)
 	if err != nil {
 		return err
 	}
@@ -107,25 +112,44 @@ func (p *Pebble) pages(ctx context.Context, h *handle, at uint64, yield func(Pag
 		return err
 	}
 	buf := make([]byte, PageSize)
-	for no := uint32(1); no <= head.DBSize; no++ {
+	for no := range nos {
 		found, err := m.read(buf, no)
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return fmt.Errorf("page %d: %w", no, err)
 		}
 		if !found {
 			clear(buf)
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		if !yield(Page{No: no, Data: buf}, nil) {
-			return nil
-		}
-		if no == head.DBSize { // it may be the largest uint32
 			return nil
 		}
 	}
 	return nil
+}
+
+// selected yields the pages asked for; without any, all.
+func selected(size uint32, only []uint32) (iter.Seq[uint32], error) {
+	if len(only) == 0 {
+		return func(yield func(uint32) bool) {
+			for i := range size {
+				if !yield(i + 1) {
+					return
+				}
+			}
+		}, nil
+	}
+	for i, no := range only {
+		if no == 0 || no > size {
+			return nil, ErrNoPage
+		}
+		if i > 0 && no <= only[i-1] {
+			return nil, fmt.Errorf("page %d after %d: %w", no, only[i-1], ErrInvalid)
+		}
+	}
+	return slices.Values(only), nil
 }
 
 // pageMerge reads the pages of a revision in order from all levels; the first

@@ -362,14 +362,28 @@ func (s modelState) page(no uint32) []byte {
 }
 
 // Pages implements history.Store.
-func (m *Model) Pages(_ context.Context, id history.DBID, at uint64) iter.Seq2[history.Page, error] {
+func (m *Model) Pages(_ context.Context, id history.DBID, at uint64, only ...uint32) iter.Seq2[history.Page, error] {
 	return func(yield func(history.Page, error) bool) {
 		s, err := m.state(id, at)
 		if err != nil {
 			yield(history.Page{}, err)
 			return
 		}
-		for no := uint32(1); no <= s.head.DBSize; no++ {
+		nos := only
+		for no := uint32(1); no <= s.head.DBSize && len(only) == 0; no++ {
+			nos = append(nos, no)
+		}
+		for i, no := range nos {
+			if no == 0 || no > s.head.DBSize {
+				yield(history.Page{}, history.ErrNoPage)
+				return
+			}
+			if i > 0 && no <= nos[i-1] {
+				yield(history.Page{}, history.ErrInvalid)
+				return
+			}
+		}
+		for _, no := range nos {
 			if !yield(history.Page{No: no, Data: s.page(no)}, nil) {
 				return
 			}

@@ -226,6 +226,9 @@ func (r *random) compareAt(id history.DBID, at uint64) error {
 	if !bytes.Equal(sp, mp) {
 		return errors.New("pages differ")
 	}
+	if err := r.compareSome(id, at); err != nil {
+		return fmt.Errorf("some pages: %w", err)
+	}
 	if no := 1 + uint32(r.rng.IntN(12)); merr == nil {
 		sd, serr := r.store.Page(r.ctx, id, no, at)
 		md, merr := r.model.Page(r.ctx, id, no, at)
@@ -234,6 +237,25 @@ func (r *random) compareAt(id history.DBID, at uint64) error {
 		}
 	}
 	return r.compareCommits(id, at)
+}
+
+// compareSome compares a few pages of a revision.
+func (r *random) compareSome(id history.DBID, at uint64) error {
+	var some []uint32
+	for no := uint32(1); no < 11; no++ {
+		if r.rng.IntN(5) == 0 {
+			some = append(some, no)
+		}
+	}
+	sp, serr := collectPages(r.store.Pages(r.ctx, id, at, some...))
+	mp, merr := collectPages(r.model.Pages(r.ctx, id, at, some...))
+	if err := sameErr(serr, merr); err != nil {
+		return err
+	}
+	if !bytes.Equal(sp, mp) {
+		return fmt.Errorf("%v differ", some)
+	}
+	return nil
 }
 
 func (r *random) compareCommits(id history.DBID, after uint64) error {
