@@ -21,10 +21,15 @@ func (p *Pebble) Append(ctx context.Context, id DBID, expect Head, commits ...*N
 // append encodes without any lock, because expect says already what the parent
 // is, and then takes its place in the order, if expect is right.
 func (p *Pebble) append(ctx context.Context, id DBID, expect Head, commits []*NewCommit) (*Pending, error) {
+	size := 0
 	for _, c := range commits {
 		if err := c.check(); err != nil {
 			return nil, err
 		}
+		size += c.size()
+	}
+	if size > maxAppend {
+		return nil, fmt.Errorf("append of %d bytes: %w", size, ErrInvalid)
 	}
 	if err := p.writable(); err != nil {
 		return nil, err
@@ -104,6 +109,18 @@ func (c *NewCommit) check() error {
 		seen[pg.No] = struct{}{}
 	}
 	return nil
+}
+
+// maxAppend keeps an append within one batch of the engine.
+const maxAppend = 2 << 30
+
+// size is an upper bound of what the commit takes in a batch, roughly.
+func (c *NewCommit) size() int {
+	n := len(c.Change) + len(c.Meta) + len(c.Pages)*(maxImage+64)
+	for _, v := range c.KV {
+		n += len(v) + 2*maxMetaKey
+	}
+	return n
 }
 
 // encoder turns commits into a batch.

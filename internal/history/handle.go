@@ -16,9 +16,7 @@ type handle struct {
 
 	// Set before ready is closed, constant after.
 	loadErr error
-	id      uint64
-	desc    descriptor // its Horizon is outdated, see horizon
-	levels  []level
+	facts
 
 	mu       sync.Mutex
 	head     Head          // last accepted
@@ -33,6 +31,14 @@ type handle struct {
 	// Guarded by table.mu.
 	refs int
 	idle *list.Element // in table.idle while refs is 0
+}
+
+// facts is what never changes about a database, as far as reading is concerned: a
+// fork that was made independent can be read through its old parents as well.
+type facts struct {
+	id     uint64
+	desc   descriptor // its Horizon is outdated, see handle.horizon
+	levels []level
 }
 
 // level is a part of the history that a database reads: its own, then its
