@@ -12,7 +12,7 @@ import (
 // PageSize is the size of every page image in bytes.
 const PageSize = 4096
 
-// Latest, given as a revision to a read, means the durable head.
+// Latest as the revision of a read means the durable head.
 const Latest = math.MaxUint64
 
 // Errors to branch on; they come wrapped, use errors.Is.

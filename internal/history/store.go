@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -94,7 +95,8 @@ func (p *Pebble) closeEngine() error {
 		return nil
 	}
 	select {
-	case <-done:
+	case err := <-done:
+		failed = errors.Join(failed, err)
 	case <-time.After(closeTimeout):
 		p.opt.Logger.Error("history: the failed engine can't be closed")
 	}

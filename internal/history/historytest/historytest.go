@@ -273,7 +273,8 @@ func testCommits(k *kit) {
 	k.want(err, history.ErrNoRevision)
 	_, err = k.Commit(k.ctx, "a", 6)
 	k.want(err, history.ErrNoRevision)
-	for range k.Commits(k.ctx, "a", 0, history.Latest) {
+	for _, err := range k.Commits(k.ctx, "a", 0, history.Latest) {
+		k.must(err)
 		break // stopping early is fine
 	}
 }
@@ -297,7 +298,8 @@ func testPages(k *kit) {
 	k.want(err, history.ErrNoPage)
 	_, err = k.Page(k.ctx, "a", 1, 13)
 	k.want(err, history.ErrNoRevision)
-	for range k.Pages(k.ctx, "a", 1) {
+	for _, err := range k.Pages(k.ctx, "a", 1) {
+		k.must(err)
 		break
 	}
 }

@@ -113,7 +113,7 @@ func (r *random) step() (string, error) {
 func (r *random) settle(id history.DBID) error {
 	head, err := r.store.Head(r.ctx, id)
 	if err != nil {
-		return nil //nolint:nilerr // the operation will find out
+		return nil // the operation will find out
 	}
 	return r.store.WaitDurable(r.ctx, id, head.Seq)
 }
