@@ -87,3 +87,39 @@ func TestCommonStart(t *testing.T) {
 	}
 	t.Log(want)
 }
+
+// TestPushLearnsIDs: a replica that only pushes gets its rows' final ids, also
+// when the same sync made tables, triggers and indexes that can't be undone.
+func TestPushLearnsIDs(t *testing.T) {
+	schemas := map[string]string{
+		"plain":   `CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, v); CREATE TABLE IF NOT EXISTS c(p INTEGER REFERENCES t(id))`,
+		"trigger": `CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, v); CREATE TABLE IF NOT EXISTS c(p INTEGER REFERENCES t(id)); CREATE TRIGGER IF NOT EXISTS tt AFTER INSERT ON t BEGIN SELECT 1; END`,
+		"fts": `CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, v); CREATE TABLE IF NOT EXISTS c(p INTEGER REFERENCES t(id)); CREATE VIRTUAL TABLE IF NOT EXISTS f USING fts5(v, content='t', content_rowid='id');
+			CREATE TRIGGER IF NOT EXISTS ti AFTER INSERT ON t BEGIN INSERT INTO f(rowid, v) VALUES(new.id, new.v); END`,
+	}
+	for name, schema := range schemas {
+		t.Run(name, func(t *testing.T) {
+			srv := agentdbtest.NewServer(t)
+			for i := range 3 {
+				db := agent(t, srv, agentdb.SyncPush)
+				runSQL(t, db, schema)
+				runSQL(t, db, "INSERT INTO t(v) VALUES(?),(?)", fmt.Sprint("a", i), fmt.Sprint("b", i))
+				rep := mustSync(t, db)
+				if i > 0 && len(rep.IDs) != 2 {
+					t.Errorf("agent %d: ids %v", i, rep.IDs)
+				}
+				runSQL(t, db, "INSERT INTO c(p) SELECT id FROM t")
+				runSQL(t, db, "UPDATE t SET v=v||'!'")
+				mustSync(t, db)
+				if name == "fts" {
+					runSQL(t, db, "INSERT INTO f(f) VALUES('integrity-check')")
+				}
+			}
+			all := agent(t, srv, agentdb.SyncPull)
+			mustSync(t, all)
+			if got := linesOf(t, all, "SELECT id, v, p FROM t LEFT JOIN c ON p=id ORDER BY 1"); got != "[[1 a0! 1] [2 b0! 2] [3 a1! 3] [4 b1! 4] [5 a2! 5] [6 b2! 6]]" {
+				t.Error(got)
+			}
+		})
+	}
+}

@@ -289,8 +289,7 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		return done, err
 	}
 	if !undoable {
-		x.r.cfg.Logger.Warn("rows keep their local ids: the same sync changed the schema", "path", x.r.cfg.Path)
-		return done, nil
+		return done, x.renumberInPlace(c, k, list, resp, acked)
 	}
 	k.Suspend()
 	a, err := change.NewApplier(c, nil)
@@ -337,4 +336,43 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		}
 	}
 	return done, x.redo(c, k, e, list, acked, skip)
+}
+
+// renumberInPlace does the same where a schema change stands in the way of
+// undoing.
+func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, list []mine, resp *wire.Response, acked uint64) error {
+	if err := k.Begin(); err != nil {
+		return err
+	}
+	k.Suspend()
+	defer k.Resume()
+	results := map[uint64][]wire.OpResult{}
+	for _, r := range resp.Results {
+		results[r.ID] = r.Ops
+	}
+	n := change.NewRenumbering(k)
+	for _, m := range list {
+		if m.id <= acked {
+			n.Acked(m.ch, results[m.id])
+		} else {
+			n.Pending(m.ch)
+		}
+	}
+	if err := n.Run(); err != nil {
+		return err
+	}
+	for _, m := range list {
+		if m.id <= acked {
+			m.ch = m.ch.IntentsOnly()
+		}
+		n.Rewrite(m.ch)
+		effects, _ := m.ch.EffectsHash(nil)
+		if err := updatePending(c, m.id, effects, m.ch.Append(nil, change.ViewFull)); err != nil {
+			return err
+		}
+	}
+	for _, r := range n.Renames() {
+		x.renamed(r.Table, r.Old, r.New)
+	}
+	return nil
 }
