@@ -164,15 +164,20 @@ func claim(ctx context.Context, alice, bob *agentdb.DB) error {
 		})
 		return title, err
 	}
-	if title, err := claimAs(alice, "alice"); err != nil {
+	title, err := claimAs(alice, "alice")
+	if err != nil {
 		return err
-	} else {
-		fmt.Println("alice claims:", title)
 	}
-	// Bob's copy still says that the task is pending. His claim is not taken.
-	if _, err := claimAs(bob, "bob"); !errors.Is(err, agentdb.ErrNoRows) {
-		return fmt.Errorf("bob claimed the same task: %v", err)
+	fmt.Println("alice claims:", title)
+	// Bob's copy still says that the same task is pending. His claim of it
+	// doesn't count, and is tried again on what is left.
+	switch title, err = claimAs(bob, "bob"); {
+	case errors.Is(err, agentdb.ErrNoRows):
+		fmt.Println("bob finds nothing to claim")
+	case err != nil:
+		return err
+	default:
+		fmt.Println("bob claims:", title)
 	}
-	fmt.Println("bob finds nothing to claim")
 	return nil
 }

@@ -26,9 +26,9 @@ func TestMain(m *testing.M) {
 func TestSwarm(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	var out, errs bytes.Buffer
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute) // the race detector is slow
 	defer cancel()
-	err := run(ctx, config{Packages: 24, Workers: 4, Planners: 3, Batch: 8, Query: "return", Out: &out, Err: &errs})
+	err := run(ctx, config{Packages: 16, Workers: 4, Planners: 3, Batch: 8, Query: "return", Out: &out, Err: &errs})
 	t.Logf("\n%s%s", &out, &errs)
 	if err != nil {
 		t.Fatal(err)
