@@ -63,7 +63,7 @@ func (s *swarm) handle(ctx context.Context, msg message) error {
 		m.phase, m.unsent, m.stuck = phaseOffline, e.N, e.Kind == evStuck
 	case evOnline:
 		m.phase, m.healed, m.fell = phaseIndexing, true, e.N
-		s.view.say("%s is back online and sends the %d packages that it has indexed meanwhile", m.orders.Name, e.N)
+		s.view.say("%s is back online and sends what it has indexed meanwhile: %s", m.orders.Name, count(e.N, "package"))
 	case evFinished:
 		m.phase, m.content = phaseDone, e.Found
 	}

@@ -201,11 +201,18 @@ func (r *report) print(w io.Writer) {
 func (m *member) story() string {
 	switch {
 	case m.fate == fateKill && m.healed:
-		return fmt.Sprintf("was killed with %d packages unsent and %d tasks open, and has finished them after its restart", m.fell, m.orphaned)
+		return fmt.Sprintf("was killed with %s unsent and %s open, and has finished them after its restart", count(m.fell, "package"), count(m.orphaned, "task"))
 	case m.fate == fateCut && m.healed:
-		return fmt.Sprintf("lost the network, and indexed %d packages without it", m.fell)
+		return fmt.Sprintf("lost the network, and indexed %s without it", count(m.fell, "package"))
 	}
 	return "did not meet its fate"
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func mark(ok bool) string {

@@ -72,7 +72,7 @@ func TestViewDrawsOver(t *testing.T) {
 	v.live = true
 	workers := []*member{{orders: orders{Name: "worker-1"}, phase: phaseOffline, unsent: 3}}
 	v.show(progress{Done: 5, Claimed: 2}, workers, map[string]int{"worker-1": 5})
-	for _, want := range []string{"50%", "5/10 packages", "worker-1", "3 packages wait", strings.Repeat("█", 20) + strings.Repeat("▒", 8) + "░"} {
+	for _, want := range []string{"50%", "5/10 packages", "worker-1", "unsent: 3 packages", strings.Repeat("█", 20) + strings.Repeat("▒", 8) + "░"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)
 		}

@@ -125,7 +125,7 @@ func (v *view) phase(m *member) string {
 func (v *view) detail(m *member) string {
 	switch m.phase {
 	case phaseOffline:
-		return fmt.Sprintf("%d packages wait in its file", m.unsent)
+		return fmt.Sprintf("unsent: %s", count(m.unsent, "package"))
 	case phaseIndexing:
 		return m.doing
 	}
