@@ -168,10 +168,7 @@ func (k *Capture) After(st *sqlite.Stmt, err error) error {
 		return k.afterDDL(st, f, err)
 	}
 	if err != nil {
-		if k.conn.TotalChanges() == k.before && k.start <= len(k.events) {
-			k.events = k.events[:k.start]
-		}
-		return nil
+		return k.afterFailure()
 	}
 	if f.vtab != nil {
 		k.dirty = true

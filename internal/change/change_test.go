@@ -269,3 +269,33 @@ func TestTakenIDs(t *testing.T) {
 		t.Fatalf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// A failed statement whose triggers wrote rows leaves no trace; one that fails
+// with OR FAIL leaves what it did before.
+func TestFailedStatements(t *testing.T) {
+	a := open(t, change.Options{})
+	a.do(`CREATE TABLE log(id INTEGER PRIMARY KEY, what)`, `CREATE TABLE u(id INTEGER PRIMARY KEY, v UNIQUE)`,
+		`CREATE TRIGGER ui AFTER INSERT ON u BEGIN INSERT INTO log(what) VALUES(new.v); END`)
+	before := a.dump()
+	a.must(a.conn.Exec("BEGIN IMMEDIATE"))
+	a.must(a.cap.Begin())
+	for _, sql := range []string{
+		`INSERT INTO u(v) VALUES('a'),('b'),('a')`,
+		`INSERT OR FAIL INTO u(v) VALUES('c'),('d'),('c')`,
+		`INSERT INTO u(v) VALUES('e'),('c')`,
+	} {
+		if err := a.step(sql); err == nil {
+			t.Fatalf("%s succeeded", sql)
+		}
+	}
+	c, err := a.cap.Finish()
+	a.must(err)
+	a.must(a.conn.Exec("COMMIT"))
+	if n := c.Rows(); n != 4 {
+		t.Errorf("captured %d rows, want 4", n)
+	}
+	a.undo(recode(t, c, change.ViewFull))
+	if got := a.dump(); got != before {
+		t.Errorf("undone:\n%s\nwant:\n%s", got, before)
+	}
+}
