@@ -51,7 +51,7 @@ func (x *exchange) rebase(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 		return snapshot, nil
 	}
 	k.Suspend()
-	commits, err := x.apply(c, list, resp)
+	commits, err := x.apply(c, list, resp, acked)
 	if err != nil {
 		return done, err
 	}
@@ -84,7 +84,7 @@ type received struct {
 }
 
 // apply undoes the pending changes and applies the commits.
-func (x *exchange) apply(c *sqlite.Conn, list []mine, resp *wire.Response) (out []received, err error) {
+func (x *exchange) apply(c *sqlite.Conn, list []mine, resp *wire.Response, acked uint64) (out []received, err error) {
 	var seen func(*change.Event) error
 	own := false
 	if x.r.watch.any() {
@@ -108,7 +108,7 @@ func (x *exchange) apply(c *sqlite.Conn, list []mine, resp *wire.Response) (out 
 	var dec change.Decoder
 	for i := range resp.Commits {
 		w := &resp.Commits[i]
-		own = w.OwnFirst > x.s.acked && len(list) > 0 && w.OwnLast <= list[len(list)-1].id
+		own = w.OwnFirst > x.s.acked && w.OwnLast <= acked
 		if w.Same {
 			if !own {
 				return nil, fmt.Errorf("%w: a commit of changes that are not pending", wire.ErrMalformed)

@@ -130,6 +130,25 @@ func readPending(c *sqlite.Conn, after uint64, limit int) (list []pending, more 
 	}
 }
 
+// readChain returns ids and chain hashes of the changes after an id.
+func readChain(c *sqlite.Conn, after uint64) (list []pending, err error) {
+	st, err := c.Cached("SELECT id, chain FROM agentdb_pending WHERE id>? ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer st.Done()
+	if err := st.BindInt64(1, int64(after)); err != nil {
+		return nil, err
+	}
+	for {
+		row, err := st.Step()
+		if err != nil || !row {
+			return list, err
+		}
+		list = append(list, pending{id: uint64(st.ColumnInt64(0)), chain: uint64(st.ColumnInt64(1))})
+	}
+}
+
 // store appends a captured change to the pending ones, in the transaction that
 // made it.
 func store(c *sqlite.Conn, ch *change.Change, scratch []byte) ([]byte, error) {

@@ -131,7 +131,8 @@ type exchange struct {
 	rep  *Report
 	s    *state
 	sent []pending
-	more bool // pending changes that were not sent
+	have []pending // ids and chain hashes of all that is pending
+	more bool      // pending changes that were not sent
 	upTo uint64
 
 	strict  wire.StrictResult
@@ -150,7 +151,10 @@ func (r *Replica) gather(o *options, rep *Report) (*exchange, error) {
 		if err := c.Exec("BEGIN"); err != nil {
 			return err
 		}
-		if x.s, err = readState(c); err != nil || !o.push {
+		if x.s, err = readState(c); err != nil {
+			return err
+		}
+		if x.have, err = readChain(c, x.s.acked); err != nil || !o.push {
 			return err
 		}
 		x.sent, x.more, err = readPending(c, x.s.acked, maxRequest)
@@ -235,11 +239,17 @@ func (x *exchange) exchange(ctx context.Context) (outcome, error) {
 }
 
 // acked returns the last change that an answer acknowledges, with the chain
-// hash there. A server that knows of later changes than were sent, under the
-// same replica id, knows them from another copy of the file.
+// hash there. It may be one that an earlier request sent, without getting an
+// answer. The chain is compared: a server may know the same ids, under the same
+// replica id, from another copy of the file.
 func (x *exchange) acked(resp *wire.Response) (id, chain uint64) {
+	for i := range x.have {
+		if x.have[i].id == resp.Last && x.have[i].chain == resp.LastChain {
+			return resp.Last, resp.LastChain
+		}
+	}
 	id, chain = x.s.acked, x.s.chain
-	for i := range x.sent {
+	for i := range x.sent { // a copy's later changes: those sent were recognised
 		if x.sent[i].id <= resp.Last {
 			id, chain = x.sent[i].id, x.sent[i].chain
 		}

@@ -13,65 +13,61 @@ import (
 )
 
 // push executes a request's changes that are new, and appends what they did to
-// the history as one commit. It fills in the answer's results and returns the
-// head that the answer speaks of, which need not be durable yet.
-func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Response) (history.Head, error) {
-	if len(req.Changes) == 0 && req.Strict == nil {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.head, nil
-	}
+// the history as one commit. It fills in the answer's results, also of changes
+// that were executed before, and returns the head that the answer speaks of,
+// which need not be durable yet, and the first change that is new.
+func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Response) (head history.Head, fresh uint64, err error) {
 	applied, err := d.strictApplied(ctx, req)
 	if err != nil {
-		return history.Head{}, err
+		return head, 0, err
 	}
 	s, err := d.loadReplica(ctx, req.Replica)
 	if err != nil {
-		return history.Head{}, err
+		return head, 0, err
 	}
-	foreign, err := d.foreignSince(ctx, req)
-	if err != nil {
-		return history.Head{}, err
+	var foreign []stored
+	if len(req.Changes) > 0 || req.Strict != nil {
+		if foreign, err = d.foreignSince(ctx, req); err != nil {
+			return head, 0, err
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failed.Load() || d.conn == nil {
-		return history.Head{}, ErrBusy
+		return head, 0, ErrBusy
 	}
 	s = d.replica(req.Replica, s)
 	k, err := d.recognise(ctx, req, s)
 	if err != nil {
-		return history.Head{}, err
+		return head, 0, err
 	}
 	if k.fork != 0 || req.First > s.last+1 {
-		return history.Head{}, ErrBusy // another request of the replica came in between
+		return head, 0, ErrBusy // another request of the replica came in between
 	}
-	p := &execution{d: d, req: req, known: k, foreign: foreign, after: s.last}
-	if applied {
-		resp.Strict.Code = wire.StrictApplied
-	}
-	p.strict = req.Strict != nil && !applied
-	if err := p.prepare(ctx); err != nil {
-		return history.Head{}, err
-	}
+	fresh = req.First + uint64(k.dup)
 	for id, ops := range k.results {
 		if len(ops) > 0 {
 			resp.Results = append(resp.Results, wire.Result{ID: id, Ops: ops})
 		}
 	}
-	if k.dup == len(req.Changes) && !p.strict {
-		return d.head, nil
+	if applied {
+		resp.Strict.Code = wire.StrictApplied
 	}
-	head, err := p.commit(ctx, s)
-	if err != nil {
-		return history.Head{}, err
-	}
-	resp.Results = append(resp.Results, p.results...)
-	if p.strict {
-		resp.Strict = p.strictResult
+	if p := (&execution{d: d, req: req, known: k, foreign: foreign, after: s.last}); k.dup < len(req.Changes) || req.Strict != nil && !applied {
+		p.strict = req.Strict != nil && !applied
+		if err := p.prepare(ctx); err != nil {
+			return head, 0, err
+		}
+		if _, err := p.commit(ctx, s); err != nil {
+			return head, 0, err
+		}
+		resp.Results = append(resp.Results, p.results...)
+		if p.strict {
+			resp.Strict = p.strictResult
+		}
 	}
 	resp.Last, resp.LastChain = s.last, s.chain
-	return head, nil
+	return d.head, fresh, nil
 }
 
 // strictApplied reports whether the request's strict transaction was applied

@@ -138,7 +138,11 @@ func (d *database) recognise(ctx context.Context, req *wire.Request, s *replicaS
 			return k, nil
 		}
 		k.dup, k.chain = i+1, chain
-		k.results[id] = have.results[id]
+	}
+	for id, ops := range have.results {
+		if id >= req.First {
+			k.results[id] = ops
+		}
 	}
 	return k, nil
 }

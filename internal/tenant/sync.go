@@ -22,7 +22,7 @@ func (d *database) sync(ctx context.Context, req *wire.Request) (*Answer, error)
 			return nil, err
 		}
 	}
-	head, err := d.push(ctx, req, resp)
+	head, fresh, err := d.push(ctx, req, resp)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (d *database) sync(ctx context.Context, req *wire.Request) (*Answer, error)
 	if req.Mode&(wire.ModePull|wire.ModeSnapshot) == 0 {
 		return &Answer{Response: resp}, nil
 	}
-	return d.pull(ctx, req, resp, head)
+	return d.pull(ctx, req, resp, head, fresh)
 }
 
 // recognised answers what needs no execution: a replica that the server has
@@ -133,7 +133,8 @@ func (d *database) await(ctx context.Context, req *wire.Request) error {
 }
 
 // pull adds the commits since the request's base to the answer, or a snapshot.
-func (d *database) pull(ctx context.Context, req *wire.Request, resp *wire.Response, head history.Head) (*Answer, error) {
+// fresh is the first change that this request executed.
+func (d *database) pull(ctx context.Context, req *wire.Request, resp *wire.Response, head history.Head, fresh uint64) (*Answer, error) {
 	if req.Mode&wire.ModeSnapshot == 0 {
 		commits, err := d.commitsSince(ctx, req.Base.Seq, head)
 		switch {
@@ -141,7 +142,7 @@ func (d *database) pull(ctx context.Context, req *wire.Request, resp *wire.Respo
 		case err != nil:
 			return nil, err
 		default:
-			resp.Commits = d.ship(req, commits)
+			resp.Commits = d.ship(req, commits, fresh)
 			return &Answer{Response: resp}, nil
 		}
 	}
@@ -192,9 +193,10 @@ func (d *database) commitsSince(ctx context.Context, after uint64, head history.
 	return list, nil
 }
 
-// ship turns stored commits into those of an answer. What the replica itself
-// sent in this request, and what had the same effects there, it has.
-func (d *database) ship(req *wire.Request, commits []stored) []wire.Commit {
+// ship turns stored commits into those of an answer. The replica has what this
+// request executed with the same effects as there. What an earlier one did, it
+// may have redone since.
+func (d *database) ship(req *wire.Request, commits []stored, fresh uint64) []wire.Commit {
 	me := author(req.Replica)
 	end := req.First + uint64(len(req.Changes))
 	out := make([]wire.Commit, 0, len(commits))
@@ -203,7 +205,7 @@ func (d *database) ship(req *wire.Request, commits []stored) []wire.Commit {
 		w := wire.Commit{Body: c.body}
 		if c.author == me && c.meta.first != 0 {
 			w.OwnFirst, w.OwnLast = c.meta.first, c.meta.last
-			if c.meta.same && c.meta.first >= req.First && c.meta.last < end {
+			if c.meta.same && c.meta.first >= fresh && c.meta.last < end {
 				w.Same, w.Body = true, nil
 			}
 		}
