@@ -101,6 +101,11 @@ func (k *Capture) Before(st *sqlite.Stmt) error {
 	if err := k.check(st, f); err != nil {
 		return err
 	}
+	// A full-text index that is flushed when the statement begins keeps what it
+	// wrote even if the statement fails: it has to be told apart.
+	if err := k.flush(); err != nil {
+		return err
+	}
 	k.cur, k.before, k.start = f, k.conn.TotalChanges(), len(k.events)
 	if f.ddl {
 		return k.beforeDDL(f)

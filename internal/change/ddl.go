@@ -9,9 +9,6 @@ import (
 
 // beforeDDL remembers the schema before a statement that changes it.
 func (k *Capture) beforeDDL(*facts) error {
-	if err := k.flush(); err != nil {
-		return err
-	}
 	var err error
 	k.objects, err = schemaObjects(k.conn)
 	return err
