@@ -71,7 +71,8 @@ type Event struct {
 	RowID    int64 // before an update or delete, of an insert
 	was      int64 // of a renamed insert: the id it asked for
 	renamed  bool
-	NewRowID int64 // after an update
+	self     bitset // of an insert: columns that refer to the row itself
+	NewRowID int64  // after an update
 	// Old and New hold the values of Table.Cols; nil where the operation or
 	// the encoding has none. Of an update, Known says which columns of Old
 	// are there, and Changed which of New are.

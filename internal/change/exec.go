@@ -258,9 +258,7 @@ func (x *Executor) resolve(table string, id int64) int64 {
 
 // mapReferences rewrites the row's references to parents whose id changed.
 func (x *Executor) mapReferences(r *relation, e *Event) {
-	if len(x.ids) == 0 && len(x.gone) == 0 {
-		return
-	}
+	e.self = nil
 	for _, fk := range r.fks {
 		if fk.col < 0 {
 			e.RowID = x.resolve(fk.parent, e.RowID)
@@ -270,6 +268,13 @@ func (x *Executor) mapReferences(r *relation, e *Event) {
 		i := e.Table.column(r.Cols[fk.col])
 		if i < 0 {
 			continue
+		}
+		if e.Op == OpInsert && fk.parent == r.Name && e.New[i].Kind == sqlite.KindInteger && e.New[i].I == e.RowID {
+			if e.self == nil {
+				e.self = newBitset(len(e.Table.Cols))
+			}
+			e.self.set(i)
+			continue // it follows the row's own id, whoever had that id before
 		}
 		for _, vals := range [][]sqlite.Value{e.Old, e.New} {
 			if i < len(vals) && vals[i].Kind == sqlite.KindInteger {

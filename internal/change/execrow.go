@@ -72,18 +72,15 @@ func (x *Executor) insertAuto(r *relation, e *Event) error {
 			return err
 		}
 	}
-	x.setID(r, e, id)
+	x.setID(e, id)
 	x.ids[asked] = id
 	return x.insertRow(r, e, true)
 }
 
 // setID gives the row its id, in references to itself too.
-func (x *Executor) setID(r *relation, e *Event, id int64) {
-	for _, fk := range r.fks {
-		if fk.parent != r.Name || fk.col < 0 {
-			continue
-		}
-		if i := e.Table.column(r.Cols[fk.col]); i >= 0 && e.New[i].Kind == sqlite.KindInteger && e.New[i].I == e.RowID {
+func (x *Executor) setID(e *Event, id int64) {
+	for i := range e.Table.Cols {
+		if e.self.has(i) {
 			e.New[i].I = id
 		}
 	}

@@ -103,6 +103,24 @@ func (c *Change) Renamed() []Rename {
 	return list
 }
 
+// FinalIDs returns the results of a change that was run, with the id of every
+// row that it inserted, also of those that kept theirs: a client that lost the
+// answer may have given its rows other ids since.
+func (c *Change) FinalIDs(res []wire.OpResult) []wire.OpResult {
+	var out []wire.OpResult
+	for i, e := range c.Intents() {
+		if len(res) > 0 && res[0].Index == uint32(i) {
+			out = append(out, res[0])
+			res = res[1:]
+			continue
+		}
+		if e.Op == OpInsert && !e.Table.NoRowid {
+			out = append(out, wire.OpResult{Index: uint32(i), Code: wire.OpNewID, NewID: e.RowID})
+		}
+	}
+	return out
+}
+
 // Rewrite rewrites the ids in intents that were executed elsewhere, to those
 // that their rows have. Seed must have been told what became of them.
 func (x *Executor) Rewrite(c *Change) {
@@ -121,6 +139,11 @@ func (x *Executor) Rewrite(c *Change) {
 		}
 		stays := e.NewRowID == e.RowID
 		e.RowID = x.resolve(e.Table.Name, e.RowID)
+		for i := range e.Table.Cols {
+			if e.self.has(i) {
+				e.New[i].I = e.RowID
+			}
+		}
 		if stays {
 			e.NewRowID = e.RowID
 		}

@@ -119,6 +119,7 @@ type execution struct {
 	strict       bool // the strict transaction is to be executed
 	strictResult wire.StrictResult
 	results      []wire.Result
+	final        []wire.Result // the same, with the ids of all inserted rows
 	effects      change.Change
 	same         bool
 	conflicts    int
@@ -214,7 +215,7 @@ func (d *database) limitTime() (stop func()) {
 // transaction runs everything once. On error the caller rolls back.
 func (p *execution) transaction() error {
 	d := p.d
-	p.results, p.effects, p.same, p.conflicts = nil, change.Change{}, true, 0
+	p.results, p.final, p.effects, p.same, p.conflicts = nil, nil, change.Change{}, true, 0
 	if err := d.conn.Exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("tenant: %w", err)
 	}
@@ -293,6 +294,9 @@ func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w
 		}
 		if len(res) > 0 {
 			p.results = append(p.results, wire.Result{ID: id, Ops: res})
+		}
+		if final := c.FinalIDs(res); len(final) > 0 {
+			p.final = append(p.final, wire.Result{ID: id, Ops: final})
 		}
 		var h uint64
 		if eff != nil {
@@ -479,7 +483,7 @@ func (p *execution) newCommit(fresh []wire.Change) (*history.NewCommit, error) {
 
 // batch describes the new changes, to recognise them when they come again.
 func (p *execution) batch(fresh []wire.Change) *batch {
-	b := &batch{first: p.req.First + uint64(p.known.dup), before: p.known.chain, results: p.results}
+	b := &batch{first: p.req.First + uint64(p.known.dup), before: p.known.chain, results: p.final}
 	for i := range fresh {
 		b.nonces = append(b.nonces, fresh[i].Nonce)
 	}
