@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -42,6 +43,7 @@ type Executor struct {
 	strict bool
 	skip   map[int]string // operations of the running change not to run, and why
 	op     int            // index of the running one
+	wrote  int64          // rows that the last statement wrote itself
 	res    []wire.OpResult
 }
 
@@ -157,7 +159,11 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 	for i, e := range in {
 		x.op = i
 		if why, ok := x.skip[i]; ok {
-			if err := x.reject(e, "raise", why, nil); err != nil {
+			kind := "raise"
+			if strings.HasPrefix(why, "FOREIGN KEY") {
+				kind = "foreign-key"
+			}
+			if err := x.reject(e, kind, why, nil); err != nil {
 				return nil, err
 			}
 			continue
@@ -358,6 +364,7 @@ func (x *Executor) do(st *sqlite.Stmt) (refused *sqlite.Error, err error) {
 		if row && stepErr == nil {
 			continue
 		}
+		x.wrote = x.conn.Changes()
 		if err := x.cap.After(st, stepErr); err != nil {
 			return nil, err
 		}
@@ -369,6 +376,16 @@ func (x *Executor) do(st *sqlite.Stmt) (refused *sqlite.Error, err error) {
 		}
 		return asRefusal(stepErr)
 	}
+}
+
+// doRow is do for a statement that must write one row. A trigger may have
+// ignored it.
+func (x *Executor) doRow(st *sqlite.Stmt) (refused *sqlite.Error, err error) {
+	refused, err = x.do(st)
+	if refused == nil && err == nil && x.wrote == 0 {
+		refused = &sqlite.Error{Code: constraintTrigger, Message: "a trigger ignored the row"}
+	}
+	return refused, err
 }
 
 // asRefusal tells a statement that can't be run from a database that doesn't

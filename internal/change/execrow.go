@@ -117,7 +117,7 @@ func (x *Executor) insertRow(r *relation, e *Event, keepID bool) error {
 	if err := bindAll(st, n, e.New); err != nil {
 		return err
 	}
-	refused, err := x.do(st)
+	refused, err := x.doRow(st)
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (x *Executor) set(r *relation, e *Event, cur *found, set bitset, to int64, 
 	if err != nil {
 		return err
 	}
-	refused, err := x.do(st)
+	refused, err := x.doRow(st)
 	if err != nil {
 		return err
 	}
@@ -376,7 +376,7 @@ func (x *Executor) delete(r *relation, e *Event) error {
 	if err := e.Table.bindKey(st, 1, cur.rowid, e.Old); err != nil {
 		return err
 	}
-	refused, err := x.do(st)
+	refused, err := x.doRow(st)
 	if err != nil {
 		return err
 	}
