@@ -67,7 +67,7 @@ func (k *Capture) objectList() ([]object, error) {
 func (k *Capture) describe(objects []object, fresh map[string]bool) (*Change, error) {
 	c := &Change{}
 	ddl := func(o object, kind DDLKind) {
-		c.Events = append(c.Events, Event{Op: OpDDL, Intent: true, Effect: true, Kind: kind, Name: o.name, SQL: o.sql})
+		c.Events = append(c.Events, Event{Op: OpDDL, Intent: true, Effect: true, Kind: kind, Statement: &Statement{Name: o.name, SQL: o.sql}})
 	}
 	for _, o := range objects {
 		if o.typ == "table" && fresh[o.name] {
@@ -181,7 +181,7 @@ func (k *Capture) describeVirtual(c *Change, objects []object, ddl func(object, 
 				return err
 			}
 		case containsFold(o.sql, "fts5"):
-			c.Events = append(c.Events, Event{Op: OpSQL, Intent: true, SQL: fmt.Sprintf("INSERT INTO %s(%s) VALUES('rebuild')", quote(o.name), quote(o.name))})
+			c.Events = append(c.Events, Event{Op: OpSQL, Intent: true, Statement: &Statement{SQL: fmt.Sprintf("INSERT INTO %s(%s) VALUES('rebuild')", quote(o.name), quote(o.name))}})
 		}
 	}
 	return nil

@@ -218,11 +218,9 @@ func (a *Applier) update(e *Event, from, to int64, key, vals []sqlite.Value) err
 }
 
 func updateKey(changed bitset, moved bool) string {
-	b := make([]byte, 0, len(changed)*8+1)
-	for _, w := range changed {
-		for i := range 8 {
-			b = append(b, byte(w>>(8*i)))
-		}
+	var b []byte
+	for i := 0; changed != nil && i < len(*changed)*64; i += 8 {
+		b = append(b, changed.byte(i))
 	}
 	if moved {
 		b = append(b, 1)

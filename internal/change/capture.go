@@ -37,6 +37,7 @@ type Capture struct {
 
 	// Of the running transaction.
 	events []Event
+	slab   []sqlite.Value // for values to come
 	seqs   []Sequence
 	marks  []savepoint
 	err    error // the first failure in the hook; fails the commit
@@ -132,12 +133,13 @@ func (k *Capture) check(st *sqlite.Stmt, f *facts) error {
 		return fmt.Errorf("%w: names that begin with %s are agentdb's own", ErrUnsupported, Prefix)
 	}
 	switch f.pragma {
+	case "":
 	case "writable_schema", "journal_mode", "foreign_keys":
 		if strings.Contains(st.SQL(), "=") || strings.Contains(st.SQL(), "(") {
 			return fmt.Errorf("%w: PRAGMA %s", ErrUnsupported, f.pragma)
 		}
 	}
-	if isVacuum(st.SQL()) {
+	if f.vacuum {
 		return k.checkVacuum()
 	}
 	return nil
@@ -178,7 +180,7 @@ func (k *Capture) After(st *sqlite.Stmt, err error) error {
 	if f.vtab != nil {
 		k.dirty = true
 		if c := k.schema.rels[f.vtab.Name+"_content"]; c == nil || c.content == nil {
-			k.events = append(k.events, Event{Op: OpSQL, Intent: true, SQL: st.SQL(), Args: st.Bound()})
+			k.events = append(k.events, Event{Op: OpSQL, Intent: true, Statement: &Statement{SQL: st.SQL(), Args: st.Bound()}})
 		}
 	}
 	return nil

@@ -60,26 +60,33 @@ type Table struct {
 	NoRowid bool     // a WITHOUT ROWID table: PK identifies rows
 }
 
-// Event is one row's change, or one statement.
+// Event is one row's change, or one statement. There is one for every row that
+// a transaction writes: it is kept small.
 type Event struct {
-	Op     Op
-	Intent bool // what the user did
-	Effect bool // what happened
-	Kind   DDLKind
-	Table  *Table // of row events
+	Op      Op
+	Kind    DDLKind
+	Intent  bool // what the user did
+	Effect  bool // what happened
+	renamed bool // an insert that got another id than was
 
-	RowID    int64 // before an update or delete, of an insert
-	was      int64 // of a renamed insert: the id it asked for
-	renamed  bool
-	self     bitset // of an insert: columns that refer to the row itself
+	Table    *Table // of row events
+	RowID    int64  // before an update or delete, of an insert
 	NewRowID int64  // after an update
+	was      int64
+
 	// Old and New hold the values of Table.Cols; nil where the operation or
 	// the encoding has none. Of an update, Known says which columns of Old
 	// are there, and Changed which of New are.
 	Old, New []sqlite.Value
 	Known    bitset
 	Changed  bitset
+	self     bitset // of an insert: columns that refer to the row itself
 
+	*Statement // of OpDDL and OpSQL
+}
+
+// Statement is the SQL of an event that is no row's.
+type Statement struct {
 	Name string // OpDDL: the object's name
 	SQL  string
 	Args []sqlite.Value
@@ -162,21 +169,39 @@ func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// bitset is a set of column indexes.
-type bitset []uint64
+// bitset is a set of column indexes; nil is the empty set.
+type bitset = *words
 
-func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
+type words []uint64
 
-func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bitset) has(i int) bool { return i/64 < len(b) && b[i/64]&(1<<(i%64)) != 0 }
+func newBitset(n int) bitset {
+	w := make(words, (n+63)/64)
+	return &w
+}
 
-func (b bitset) empty() bool {
-	for _, w := range b {
-		if w != 0 {
-			return false
+func (b *words) set(i int) { (*b)[i/64] |= 1 << (i % 64) }
+
+func (b *words) has(i int) bool {
+	return b != nil && i/64 < len(*b) && (*b)[i/64]&(1<<(i%64)) != 0
+}
+
+func (b *words) empty() bool {
+	if b != nil {
+		for _, w := range *b {
+			if w != 0 {
+				return false
+			}
 		}
 	}
 	return true
+}
+
+// byte returns the eight indexes from i, a multiple of eight, as bits.
+func (b *words) byte(i int) byte {
+	if b == nil || i/64 >= len(*b) {
+		return 0
+	}
+	return byte((*b)[i/64] >> (i % 64))
 }
 
 // all returns a set of the first n indexes.

@@ -43,6 +43,9 @@ const (
 	headOps    = 7
 )
 
+// sampled is how many events tell how large the encoding of all will be.
+const sampled = 64
+
 // maxColumns is SQLite's highest limit on columns.
 const maxColumns = 32767
 
@@ -74,7 +77,11 @@ func (c *Change) Append(dst []byte, view View) []byte {
 	dict := e.b
 	e.b = wire.AppendBytes(append(dst, byte(view)), dict)
 	e.b = binary.AppendUvarint(e.b, uint64(n))
+	start := len(e.b)
 	for i := range c.Events {
+		if i == sampled { // the rest is probably like them
+			e.b = slices.Grow(e.b, (len(e.b)-start)*(len(c.Events)/sampled)*9/8)
+		}
 		if ev := &c.Events[i]; e.selects(ev) {
 			e.event(ev)
 		}
@@ -218,16 +225,15 @@ func (e *encoder) known(ev *Event) bitset {
 	}
 	k := newBitset(len(t.Cols))
 	if e.view != ViewEffects {
-		copy(k, ev.Changed)
+		for i := range t.Cols {
+			if ev.Changed.has(i) && ev.Known.has(i) {
+				k.set(i)
+			}
+		}
 	}
 	for _, i := range t.PK {
-		k.set(i)
-	}
-	for i := range k {
-		if i < len(ev.Known) {
-			k[i] &= ev.Known[i]
-		} else {
-			k[i] = 0
+		if ev.Known.has(i) {
+			k.set(i)
 		}
 	}
 	return k
@@ -235,11 +241,7 @@ func (e *encoder) known(ev *Event) bitset {
 
 func (e *encoder) cols(vals []sqlite.Value, set bitset, n int) {
 	for i := 0; i < n; i += 8 {
-		var w byte
-		if i/64 < len(set) {
-			w = byte(set[i/64] >> (i % 64))
-		}
-		e.b = append(e.b, w)
+		e.b = append(e.b, set.byte(i))
 	}
 	for i := range vals {
 		if set.has(i) {
@@ -416,12 +418,12 @@ func readEvent(r *wire.Reader, ev *Event, tables []*Table) {
 	switch ev.Op {
 	case OpDDL:
 		ev.Kind = DDLKind(r.Byte())
-		ev.Name, ev.SQL = r.String(), r.String()
+		ev.Statement = &Statement{Name: r.String(), SQL: r.String()}
 		if ev.Kind > DDLCreateIndex {
 			r.Fail("unknown schema change %d", ev.Kind)
 		}
 	case OpSQL:
-		ev.SQL = r.String()
+		ev.Statement = &Statement{SQL: r.String()}
 		if n := r.Count(1); n > 0 {
 			ev.Args = make([]sqlite.Value, n)
 		}
@@ -475,9 +477,9 @@ func readCols(r *wire.Reader, n int) ([]sqlite.Value, bitset) {
 	}
 	set := newBitset(n)
 	for i, w := range bits {
-		set[i/8] |= uint64(w) << (i % 8 * 8)
+		(*set)[i/8] |= uint64(w) << (i % 8 * 8)
 	}
-	for i := n; i < len(set)*64; i++ {
+	for i := n; i < len(*set)*64; i++ {
 		if set.has(i) {
 			r.Fail("column %d of %d", i, n)
 			return nil, nil

@@ -17,6 +17,7 @@ type facts struct {
 	ctas    bool   // CREATE TABLE … AS SELECT
 	drops   string // the table that a DROP TABLE removes
 	pragma  string
+	vacuum  bool
 	view    bool      // direct target is a view
 	vtab    *relation // direct target is a virtual table
 }
@@ -92,6 +93,7 @@ func (k *Capture) facts(st *sqlite.Stmt) (*facts, error) {
 		return nil, err
 	}
 	probe.Finalize()
+	f.vacuum = isVacuum(st.SQL())
 	if !f.ddl {
 		for _, name := range f.direct {
 			switch r := k.schema.find(name); {

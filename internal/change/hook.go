@@ -2,6 +2,7 @@ package change
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
@@ -27,19 +28,19 @@ func (k *Capture) hook(p *sqlite.PreUpdate) {
 	switch p.Op {
 	case sqlite.Insert:
 		ev.Op, ev.RowID = OpInsert, p.NewRowID
-		ev.New, err = r.row(p, p.New)
+		ev.New, err = k.row(r, p, p.New)
 	case sqlite.Delete:
 		if p.BlobWrite() >= 0 {
 			k.err = fmt.Errorf("%w: incremental blob writes; use UPDATE", ErrUnsupported)
 			return
 		}
 		ev.Op, ev.NewRowID = OpDelete, p.OldRowID
-		ev.Old, err = r.row(p, p.Old)
+		ev.Old, err = k.row(r, p, p.Old)
 		ev.Known = r.known()
 	default:
 		ev.Op = OpUpdate
-		if ev.Old, err = r.row(p, p.Old); err == nil {
-			ev.New, err = r.row(p, p.New)
+		if ev.Old, err = k.row(r, p, p.Old); err == nil {
+			ev.New, err = k.row(r, p, p.New)
 		}
 		ev.diff(r)
 	}
@@ -59,7 +60,7 @@ func (k *Capture) add(r *relation, ev Event, depth int) {
 	switch {
 	case r.kind == relShadow:
 		if f != nil && f.vtab != nil && r.content == f.vtab {
-			k.events = append(k.events, contentIntent(r, ev))
+			k.push(contentIntent(r, ev))
 		}
 	case k.schema.vtabs:
 		k.dirty = true // a trigger may have fed a full-text index
@@ -67,7 +68,7 @@ func (k *Capture) add(r *relation, ev Event, depth int) {
 	default:
 		ev.Intent = depth == 0 || depth == 1 && f != nil && f.view
 	}
-	k.events = append(k.events, ev)
+	k.push(ev)
 }
 
 // inDDLOf reports whether rows of r change as part of a schema change of r
@@ -81,8 +82,8 @@ func (k *Capture) inDDLOf(r *relation) bool {
 }
 
 // row reads the row that get sees.
-func (r *relation) row(p *sqlite.PreUpdate, get func(int) (sqlite.Value, error)) ([]sqlite.Value, error) {
-	vals := make([]sqlite.Value, len(r.cids))
+func (k *Capture) row(r *relation, p *sqlite.PreUpdate, get func(int) (sqlite.Value, error)) ([]sqlite.Value, error) {
+	vals := k.values(len(r.cids))
 	for i, cid := range r.cids {
 		v, err := get(cid)
 		if err != nil {
@@ -91,6 +92,31 @@ func (r *relation) row(p *sqlite.PreUpdate, get func(int) (sqlite.Value, error))
 		vals[i] = v
 	}
 	return vals, nil
+}
+
+// slabSize is how many values are allocated at a time.
+const slabSize = 1024
+
+// values returns a slice of n values out of a slab: rows of a large
+// transaction would otherwise be an allocation each.
+func (k *Capture) values(n int) []sqlite.Value {
+	if n > len(k.slab) {
+		if n > slabSize/8 || len(k.events) < 8 {
+			return make([]sqlite.Value, n)
+		}
+		k.slab = make([]sqlite.Value, slabSize)
+	}
+	vals := k.slab[:n:n]
+	k.slab = k.slab[n:]
+	return vals
+}
+
+// push appends an event, and doubles the room when it is used up.
+func (k *Capture) push(ev Event) {
+	if len(k.events) == cap(k.events) {
+		k.events = slices.Grow(k.events, max(4, len(k.events)))
+	}
+	k.events = append(k.events, ev)
 }
 
 // known returns the set of all columns.

@@ -63,12 +63,11 @@ func sameIntents(a, b *Change) bool {
 // sameIntent reports whether captured, a whole event, says what e does.
 func (e *Event) sameIntent(captured *Event) bool {
 	if e.Op != captured.Op || e.RowID != captured.RowID || e.NewRowID != captured.NewRowID ||
-		e.Kind != captured.Kind || e.Name != captured.Name || e.SQL != captured.SQL ||
-		!slices.EqualFunc(e.Args, captured.Args, sqlite.Value.Equal) {
+		e.Kind != captured.Kind || (e.Table == nil) != (captured.Table == nil) {
 		return false
 	}
-	if e.Table == nil || captured.Table == nil {
-		return e.Table == captured.Table
+	if e.Table == nil {
+		return e.Name == captured.Name && e.SQL == captured.SQL && slices.EqualFunc(e.Args, captured.Args, sqlite.Value.Equal)
 	}
 	if !e.Table.equal(captured.Table) {
 		return false
