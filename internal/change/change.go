@@ -126,6 +126,18 @@ func (c *Change) Intents() []*Event {
 	return in
 }
 
+// Still reports whether the change's effects delete and move no row that has a
+// rowid: ids that other changes refer to mean what they did.
+func (c *Change) Still() bool {
+	for i := range c.Events {
+		e := &c.Events[i]
+		if e.Effect && (e.Op == OpDelete || e.Op == OpUpdate && e.NewRowID != e.RowID) && !e.Table.NoRowid && !e.Shadow() {
+			return false
+		}
+	}
+	return true
+}
+
 // Rows returns how many rows the change's effects touch.
 func (c *Change) Rows() int {
 	n := 0

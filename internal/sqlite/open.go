@@ -45,6 +45,10 @@ type Options struct {
 	NoWAL bool
 	// NoCheckpoint turns the automatic checkpoint at COMMIT off.
 	NoCheckpoint bool
+	// Exclusive takes the file for this connection alone, for as long as it is
+	// open: the WAL's index is in memory, without a -shm file, and no locks are
+	// taken and given back with each transaction.
+	Exclusive bool
 	// NoForeignKeys leaves foreign key enforcement off.
 	NoForeignKeys bool
 }
@@ -138,6 +142,9 @@ func (c *Conn) openFile(path string, o Options, immutable bool) error {
 // journal_mode, so that the switch to WAL itself is already done under it.
 func (c *Conn) configure(path string, o Options) error {
 	var script strings.Builder
+	if o.Exclusive {
+		script.WriteString("PRAGMA locking_mode=EXCLUSIVE;")
+	}
 	script.WriteString("PRAGMA synchronous=" + o.Synchronous + ";")
 	if o.CacheKB > 0 {
 		fmt.Fprintf(&script, "PRAGMA cache_size=-%d;", o.CacheKB)

@@ -73,7 +73,7 @@ func (d *database) open(ctx context.Context, create bool, known history.Head, ca
 			return err
 		}
 	}
-	d.conn, err = sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: 1024, BusyTimeout: -1})
+	d.conn, err = sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: 512, BusyTimeout: -1, Exclusive: true})
 	if err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}

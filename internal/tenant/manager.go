@@ -24,7 +24,7 @@ type Config struct {
 
 	MaxOpen     int           // open databases; 0: 1024
 	MaxCached   int           // cached files of closed databases; 0: 8192
-	IdleClose   time.Duration // a database unused for as long is closed; 0: one minute
+	IdleClose   time.Duration // a database unused for as long is closed; 0: ten seconds
 	MaxWait     time.Duration // longest long poll; 0: one minute
 	MaxPages    uint32        // largest database, in pages of 4096 bytes; 0: 2^24 (64 GiB)
 	MaxConflict int           // conflicts recorded for one request; 0: 10,000
@@ -41,7 +41,7 @@ func (c *Config) withDefaults() {
 		c.MaxCached = 8192
 	}
 	if c.IdleClose <= 0 {
-		c.IdleClose = time.Minute
+		c.IdleClose = 10 * time.Second
 	}
 	if c.MaxWait <= 0 {
 		c.MaxWait = time.Minute

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/change"
@@ -150,6 +151,9 @@ func (p *execution) prepare(ctx context.Context) error {
 	if tail, ok := p.d.recent.since(base, p.d.head.Seq); ok {
 		p.foreign = append(p.foreign[:len(p.foreign):len(p.foreign)], tail...)
 	}
+	if !slices.ContainsFunc(p.foreign, func(s stored) bool { return !s.still }) {
+		return nil
+	}
 	me := author(p.req.Replica)
 	var dec change.Decoder
 	for _, s := range p.foreign {
@@ -216,7 +220,7 @@ func (d *database) limitTime() (stop func()) {
 func (p *execution) transaction() error {
 	d := p.d
 	p.results, p.final, p.effects, p.same, p.conflicts = nil, nil, change.Change{}, true, 0
-	if err := d.conn.Exec("BEGIN IMMEDIATE"); err != nil {
+	if err := d.conn.ExecArgs("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("tenant: %w", err)
 	}
 	if d.head.Seq == 0 {
@@ -243,7 +247,7 @@ func (p *execution) transaction() error {
 			return err
 		}
 	}
-	if err := d.conn.Exec("COMMIT"); err != nil {
+	if err := d.conn.ExecArgs("COMMIT"); err != nil {
 		return fmt.Errorf("tenant: commit: %w", err)
 	}
 	return nil
@@ -314,7 +318,7 @@ func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w
 // run runs a change, or refuses all of it. violated means that it was undone.
 func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse bool) (res []wire.OpResult, eff *change.Change, violated bool, err error) {
 	d := p.d
-	if err := d.conn.Exec("SAVEPOINT agentdb_change"); err != nil {
+	if err := d.conn.ExecArgs("SAVEPOINT agentdb_change"); err != nil {
 		return nil, nil, false, err
 	}
 	now := time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
@@ -353,7 +357,7 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 	if eff, err = d.cap.Finish(); err != nil {
 		return nil, nil, false, err
 	}
-	return res, eff, false, d.conn.Exec("RELEASE agentdb_change")
+	return res, eff, false, d.conn.ExecArgs("RELEASE agentdb_change")
 }
 
 // abandon rolls back to a savepoint that was set after the capture's last
@@ -446,7 +450,7 @@ func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, 
 		var pending *history.Pending
 		if pending, err = d.m.cfg.Store.Append(ctx, d.id(), d.head, nc); err == nil {
 			*s = *next
-			d.accepted(pending, nc)
+			d.accepted(pending, nc, p.effects.Still())
 			return d.head, nil
 		}
 	}
@@ -492,10 +496,10 @@ func (p *execution) batch(fresh []wire.Change) *batch {
 
 // accepted notes a commit that has its place in the history, and tells those
 // who wait when it is durable.
-func (d *database) accepted(pending *history.Pending, nc *history.NewCommit) {
+func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, still bool) {
 	d.head = pending.Head()
 	meta, _ := decodeMeta(nc.Meta) // just encoded
-	d.recent.add(stored{seq: d.head.Seq, hash: d.head.Hash, author: nc.Author, meta: meta, body: nc.Change})
+	d.recent.add(stored{seq: d.head.Seq, hash: d.head.Hash, author: nc.Author, meta: meta, body: nc.Change, still: still})
 	st := &d.m.stats
 	st.commits.Add(1)
 	if meta.last != 0 {

@@ -16,6 +16,9 @@ type stored struct {
 	author string
 	meta   commitMeta
 	body   []byte // encoded effects
+	// still says that the effects delete and move no row: references that
+	// pushes with an older base make can't be affected.
+	still bool
 }
 
 // commitMeta is what a commit says about the changes in it.
@@ -51,8 +54,8 @@ type recentCommits struct {
 
 // Bounds of recentCommits.
 const (
-	maxRecent      = 512
-	maxRecentBytes = 1 << 20
+	maxRecent      = 256
+	maxRecentBytes = 256 << 10
 )
 
 func (r *recentCommits) add(c stored) {
