@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"time"
 )
 
@@ -29,23 +30,40 @@ func (p *Pebble) fork(ctx context.Context, src DBID, at uint64, dst DBID) error 
 	}
 	defer p.table.leave()
 	defer unlock()
-	// The parent is whoever wrote the revision, so that chains grow with
-	// histories and not with the number of forks.
-	owner := h.levels[h.levelOf(at)].id
-	defer p.ids.lock(owner)()
+	owner, free, err := p.lockOwner(h, at)
+	if err != nil {
+		return err
+	}
+	defer free()
 	base, err := p.headAt(h, at)
 	if err != nil {
 		return err
 	}
-	if err := p.forkable(h, owner, at); err != nil {
+	floor, err := p.floor(h)
+	if err != nil {
 		return err
 	}
-	h.mu.Lock()
-	horizon := h.horizon
-	h.mu.Unlock()
 	return p.insert(descriptor{
-		Name: dst, Created: time.Now(), Base: base, Parent: owner, ParentName: src, Horizon: horizon,
+		Name: dst, Created: time.Now(), Base: base, Parent: owner, ParentName: src, Horizon: min(floor, at),
 	})
+}
+
+// lockOwner finds the parent for a fork and locks it. It is whoever wrote the
+// revision, so that chains grow with histories and not with the number of forks;
+// but if that one has given up a revision that a fork of it began with, then
+// that fork has all of it, see copyBase.
+func (p *Pebble) lockOwner(h *handle, at uint64) (owner uint64, unlock func(), err error) {
+	for i := h.levelOf(at); ; i-- {
+		owner = h.levels[i].id
+		unlock = p.ids.lock(owner)
+		if err = p.forkable(h, owner, at); err == nil {
+			return owner, unlock, nil
+		}
+		unlock()
+		if !errors.Is(err, ErrHorizon) || i == 0 || at != h.levels[i].upto {
+			return 0, nil, err
+		}
+	}
 }
 
 // forkable fails unless the owner has all of the revision and will keep it: the
@@ -54,7 +72,11 @@ func (p *Pebble) forkable(h *handle, owner, at uint64) error {
 	if err := p.readable(h, at); err != nil {
 		return err
 	}
-	d, err := p.descriptor(owner)
+	raw, err := p.get(idKey(prefixDesc, owner))
+	if err != nil || raw == nil {
+		return firstErr(err, ErrHorizon)
+	}
+	d, err := decodeDescriptor(raw)
 	if err != nil || at >= d.Horizon {
 		return err
 	}

@@ -3,6 +3,7 @@ package history
 import (
 	"container/list"
 	"context"
+	"fmt"
 	"math"
 	"sync"
 )
@@ -338,9 +339,21 @@ func (p *Pebble) load(h *handle) error {
 func (p *Pebble) levels(id uint64, d descriptor) ([]level, error) {
 	levels := []level{{id, math.MaxUint64}}
 	for d.Parent != 0 {
+		raw, err := p.get(idKey(prefixDesc, d.Parent))
+		if err != nil {
+			return nil, err
+		}
+		if raw == nil {
+			// The fork that names this parent must have been made independent,
+			// see cutTie, and the parent reclaimed, between the two reads.
+			now, err := p.descriptor(levels[len(levels)-1].id)
+			if err == nil && now.Parent != 0 {
+				err = fmt.Errorf("parent %d is missing: %w", d.Parent, ErrCorrupt)
+			}
+			return levels, err
+		}
 		levels = append(levels, level{d.Parent, d.Base.Seq})
-		var err error
-		if d, err = p.descriptor(d.Parent); err != nil {
+		if d, err = decodeDescriptor(raw); err != nil {
 			return nil, err
 		}
 	}

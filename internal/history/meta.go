@@ -76,10 +76,16 @@ func (p *Pebble) getMeta(ctx context.Context, id DBID, key string) ([]byte, erro
 		return nil, err
 	}
 	v, err := p.get(metaKey(h.id, key))
-	if err == nil && v == nil {
-		err = ErrNoMeta
+	if err != nil {
+		return nil, err
 	}
-	return v, err
+	if _, _, err := h.state(); err != nil { // perhaps reclaimed while it was read
+		return nil, err
+	}
+	if v == nil {
+		return nil, ErrNoMeta
+	}
+	return v, nil
 }
 
 // Metas implements Store.
@@ -104,6 +110,9 @@ func (p *Pebble) metas(ctx context.Context, id DBID, prefix string, yield func(M
 	it, err := p.scan(lower, prefixEnd(lower))
 	if err != nil {
 		return err
+	}
+	if _, _, err := h.state(); err != nil { // perhaps reclaimed before the scan
+		return closeIter(it, err)
 	}
 	head := len(lower) - len(prefix)
 	for ok := it.First(); ok; ok = it.Next() {

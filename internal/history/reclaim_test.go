@@ -262,3 +262,100 @@ func TestCheckpoint(t *testing.T) {
 		t.Fatalf("%+v", u)
 	}
 }
+
+// TestStructureRaces creates, forks, deletes, retains, writes and reads a few
+// names from many goroutines. Any documented refusal is fine; damage is not.
+func TestStructureRaces(t *testing.T) {
+	p := openTest(t, Options{Handles: 1})
+	seed := rand.Uint64()
+	var wg sync.WaitGroup
+	for w := range 6 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(seed, uint64(w)))
+			for range 600 {
+				err := raceStep(t.Context(), p, rng)
+				refused := false
+				for _, kind := range []error{ErrNotFound, ErrExists, ErrConflict, ErrHorizon, ErrNoRevision} {
+					refused = refused || errors.Is(err, kind)
+				}
+				if err != nil && !refused {
+					t.Errorf("seed %d: %v", seed, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func raceStep(ctx context.Context, p *Pebble, rng *rand.Rand) error {
+	name := func() DBID { return DBID(fmt.Sprint("s", rng.IntN(6))) }
+	id := name()
+	head, err := p.DurableHead(ctx, id)
+	at := head.Seq - min(head.Seq, rng.Uint64N(4))
+	switch n := rng.IntN(20); {
+	case n < 2:
+		return p.Create(ctx, id)
+	case n < 4:
+		return p.Delete(ctx, id)
+	case err != nil:
+		return err
+	case n < 7:
+		return p.Fork(ctx, id, at, name())
+	case n < 10:
+		return p.Retain(ctx, id, at)
+	case n < 15:
+		pending, err := p.Append(ctx, id, head, raceCommit(rng))
+		if err == nil {
+			err = pending.Wait(ctx)
+		}
+		return err
+	}
+	return raceRead(ctx, p, id, at)
+}
+
+// raceCommit writes one of three pages, and says so in the change.
+func raceCommit(rng *rand.Rand) *NewCommit {
+	no, text := 1+uint32(rng.IntN(3)), fmt.Sprint(rng.Uint64())
+	return &NewCommit{Change: []byte(text), DBSize: 3, Pages: []Page{textPage(no, text)}}
+}
+
+// raceRead checks the page that each commit says it wrote.
+func raceRead(ctx context.Context, p *Pebble, id DBID, after uint64) error {
+	var wrote []*Commit
+	for c, err := range p.Commits(ctx, id, after, Latest) {
+		if err != nil {
+			return err
+		}
+		wrote = append(wrote, c)
+	}
+	for _, c := range wrote {
+		// The name may stand for another database by now.
+		before, err := p.Stat(ctx, id)
+		if err != nil {
+			return err
+		}
+		img, err := p.Page(ctx, id, c.Pages[0], c.Seq)
+		if err != nil {
+			return err
+		}
+		after, err := p.Stat(ctx, id)
+		if err != nil {
+			return err
+		}
+		at, err := p.At(ctx, id, c.Seq)
+		if err != nil {
+			return err
+		}
+		same := before.Created.Equal(after.Created) && at.Hash == c.Hash
+		if same && !strings.HasPrefix(string(img), string(c.Change)+"\x00") {
+			return fmt.Errorf("page %d of %s at %d is %.20q, want %s", c.Pages[0], id, c.Seq, img, c.Change)
+		}
+	}
+	for _, err := range p.Pages(ctx, id, Latest) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -31,11 +31,11 @@ func (p *Pebble) retain(ctx context.Context, id DBID, horizon uint64) error {
 		return err
 	}
 	defer p.ids.lock(h.id)()
-	d, err := p.descriptor(h.id)
-	if err != nil {
+	if _, _, err := h.state(); err != nil { // deleted, perhaps reclaimed meanwhile
 		return err
 	}
-	if _, _, err := h.state(); err != nil { // deleted meanwhile
+	d, err := p.descriptor(h.id)
+	if err != nil {
 		return err
 	}
 	if horizon < d.Horizon {
@@ -99,7 +99,14 @@ func (p *Pebble) trimTo(ctx context.Context, h *handle, horizon uint64) error {
 	}
 	t := trimmer{store: p, id: h.id, keep: []uint64{horizon}, size: head.DBSize}
 	for _, c := range pins {
-		d, err := p.descriptor(c.child)
+		raw, err := p.get(idKey(prefixDesc, c.child))
+		if err != nil {
+			return err
+		}
+		if raw == nil {
+			continue // reclaimed since the pins were read
+		}
+		d, err := decodeDescriptor(raw)
 		if err != nil {
 			return err
 		}

@@ -132,7 +132,7 @@ func (m *Model) Fork(_ context.Context, src history.DBID, at uint64, dst history
 	}
 	m.dbs[dst] = &modelDB{
 		info: history.Info{Created: time.Now(), Parent: src, ForkedAt: at},
-		base: at, horizon: db.horizon, parent: owner,
+		base: at, horizon: db.floor(), parent: owner,
 		states: slices.Clone(db.states[:at+1]), kv: map[string][]byte{},
 	}
 	return nil
