@@ -19,6 +19,7 @@ type seenRow struct {
 	tok   string
 	ptok  string
 	id    identity
+	key   string
 	a, b  string
 }
 
@@ -55,7 +56,7 @@ func (s *schema) look(ctx context.Context, q agentdb.Querier) (snapshot, error) 
 			if t.kind == keyOne {
 				id = p // its number is its parent's, and changes with that
 			}
-			snap[t.name+"/"+tok] = seenRow{t, tok, p, identity(t.name + "/" + id), text(r[1]), text(r[2])}
+			snap[t.name+"/"+tok] = seenRow{t, tok, p, identity(t.name + "/" + id), fmt.Sprint(r[4:]), text(r[1]), text(r[2])}
 		}
 	}
 	if s.fts != "" {
@@ -80,9 +81,11 @@ type set struct {
 
 // record is what one transaction did.
 type record struct {
+	sql     []string
 	born    []seenRow
 	gone    []seenRow
 	sets    []set
+	hung    []seenRow  // rows that got another parent
 	blurred []identity // what the model can't follow from now on
 }
 
@@ -96,6 +99,9 @@ func (r *record) observe(before, after snapshot, blur bool) {
 				r.born = append(r.born, now)
 			}
 			continue
+		}
+		if ok && was.ptok != now.ptok {
+			r.hung = append(r.hung, now)
 		}
 		switch {
 		case !ok:
@@ -115,6 +121,9 @@ func (r *record) observe(before, after snapshot, blur bool) {
 			if s.a != nil || s.b != nil {
 				r.sets = append(r.sets, s)
 			}
+		}
+		if ok && was.key != now.key { // an update elsewhere may miss it
+			r.blurred = append(r.blurred, now.id)
 		}
 		if blur && (!ok || was != now) {
 			r.blurred = append(r.blurred, now.id)
@@ -136,21 +145,23 @@ func (r *record) mark() record { return *r }
 // model is what must be true of all replicas in the end.
 type model struct {
 	mu       sync.Mutex
-	born     map[string]seenRow // every token that a committed transaction inserted
-	gone     map[string]bool    // tokens that one deleted
-	goneIDs  map[identity]bool  // the same by identity
-	births   map[identity]int   // by how many transactions the identity was made
+	born     map[string]seenRow  // every token that a committed transaction inserted
+	parents  map[string][]string // tokens of all the parents that a row ever had
+	gone     map[string]bool     // tokens that one deleted
+	goneIDs  map[identity]bool   // the same by identity
+	births   map[identity]int    // by how many transactions the identity was made
 	last     map[identity]*[2]string
 	blurred  map[identity]bool
-	dropped  map[string]bool // tables
+	made     map[string]string // tokens inserted into tables that come and go: which table
+	dropped  map[string]bool   // such tables that somebody dropped or renamed
 	pushed   int
 	conflict int
 }
 
 func newModel() *model {
 	return &model{
-		born: map[string]seenRow{}, gone: map[string]bool{}, goneIDs: map[identity]bool{}, births: map[identity]int{},
-		last: map[identity]*[2]string{}, blurred: map[identity]bool{}, dropped: map[string]bool{},
+		born: map[string]seenRow{}, parents: map[string][]string{}, gone: map[string]bool{}, goneIDs: map[identity]bool{}, births: map[identity]int{},
+		last: map[identity]*[2]string{}, blurred: map[identity]bool{}, made: map[string]string{}, dropped: map[string]bool{},
 	}
 }
 
@@ -161,6 +172,10 @@ func (m *model) commit(r *record) {
 	defer m.mu.Unlock()
 	for _, row := range r.born {
 		m.born[row.tok] = row
+		m.parents[row.tok] = append(m.parents[row.tok], row.ptok)
+	}
+	for _, row := range r.hung {
+		m.parents[row.tok] = append(m.parents[row.tok], row.ptok)
 	}
 	for _, row := range r.gone {
 		m.gone[row.tok] = true
@@ -199,22 +214,22 @@ func (m *model) push(r *record) {
 	}
 }
 
-// explained reports whether a token may be missing in every table.
-func (m *model) explained(tok string, lost string) bool {
-	for range 20 { // up the chain of parents
-		row, ok := m.born[tok]
-		if !ok || m.gone[tok] || m.goneIDs[row.id] || strings.Contains(lost, tok) {
+// explained reports whether a token may be missing in every table. depth
+// bounds the way up the chain of parents.
+func (m *model) explained(tok, lost string, depth int) bool {
+	row, ok := m.born[tok]
+	if !ok || m.gone[tok] || m.goneIDs[row.id] || strings.Contains(lost, tok) {
+		return true
+	}
+	if row.table == nil || row.table.onDelete != "CASCADE" || depth == 0 {
+		return false
+	}
+	for _, p := range m.parents[tok] { // it went along with one of them
+		if _, ok := m.born[p]; ok && (m.gone[p] || m.goneIDs[m.born[p].id] || m.explained(p, "", depth-1)) {
 			return true
 		}
-		if row.table == nil || row.ptok == "" || row.table.onDelete != "CASCADE" {
-			return false
-		}
-		tok = row.ptok
-		if m.gone[tok] || m.goneIDs[m.born[tok].id] {
-			return true // deleted along with its parent
-		}
 	}
-	return true
+	return false
 }
 
 // missing returns the inserted tokens that are nowhere.
@@ -222,12 +237,17 @@ func (m *model) missing(s *state) (out []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for tok, row := range m.born {
-		if s.tokens[tok] == 0 && !m.explained(tok, s.lost) {
+		if s.tokens[tok] == 0 && !m.explained(tok, s.lost, 20) {
 			where := "notes"
 			if row.table != nil {
 				where = row.table.name
 			}
 			out = append(out, fmt.Sprintf("%s, inserted into %s, is neither there, nor deleted, nor in agentdb_conflicts", tok, where))
+		}
+	}
+	for tok, table := range m.made {
+		if tok != "" && s.tokens[tok] == 0 && !m.dropped[table] && !strings.Contains(s.lost, tok) {
+			out = append(out, fmt.Sprintf("%s, inserted into %s, is gone", tok, table))
 		}
 	}
 	for tok, n := range s.tokens {

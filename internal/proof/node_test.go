@@ -25,6 +25,8 @@ type node struct {
 	done chan error
 }
 
+const anyPort = "127.0.0.1:0"
+
 // newNode starts a server on a fresh data directory.
 func newNode(t testing.TB) *node {
 	t.Helper()
@@ -33,7 +35,7 @@ func newNode(t testing.TB) *node {
 
 func newNodeWith(t testing.TB, cfg server.Config) *node {
 	t.Helper()
-	n := &node{t: t, cfg: cfg, addr: "127.0.0.1:0"}
+	n := &node{t: t, cfg: cfg, addr: anyPort}
 	n.up()
 	t.Cleanup(n.down)
 	return n
@@ -57,7 +59,10 @@ func (n *node) up() {
 		n.t.Fatalf("listen: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	n.addr, n.srv, n.stop, n.done = ln.Addr().String(), srv, cancel, make(chan error, 1)
+	n.srv, n.stop, n.done = srv, cancel, make(chan error, 1)
+	if n.addr == anyPort { // later it stays the same, and others read it
+		n.addr = ln.Addr().String()
+	}
 	go func() { n.done <- srv.Serve(ctx, ln) }()
 }
 

@@ -398,6 +398,7 @@ func (a *actor) transaction(ctx context.Context, tx *agentdb.Tx, rec *record) er
 				return err
 			}
 			saved = append(saved, point{rec.mark(), snap})
+			rec.sql = append(rec.sql, "SAVEPOINT")
 		case len(saved) > 0 && a.chance(3):
 			n := a.rng.IntN(len(saved))
 			if _, err := tx.Exec(ctx, fmt.Sprintf("ROLLBACK TO s%d", n)); err != nil {
@@ -429,6 +430,7 @@ func (a *actor) step(ctx context.Context, tx *agentdb.Tx, before snapshot, rec *
 	if err != nil && !refused(err) {
 		return nil, fmt.Errorf("%s: %w", st.sql, err)
 	}
+	rec.sql = append(rec.sql, fmt.Sprintf("%s %.60q %v", st.sql, st.args, err))
 	after, lerr := a.schema.look(ctx, tx)
 	if lerr != nil {
 		return nil, errors.Join(err, lerr) // RAISE(ROLLBACK) leaves nothing to look at

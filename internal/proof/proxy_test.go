@@ -67,7 +67,7 @@ type proxy struct {
 
 func newProxy(t testing.TB, n *node) *proxy {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", anyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,13 +330,14 @@ func (a *answer) write(c net.Conn, f fault) error {
 		return err
 	}
 	out := b.Bytes()
+	whole := len(out)
 	if f.kind == faultCutAnswer {
-		out = out[:f.point(len(out))]
+		out = out[:f.point(whole)]
 	}
 	if _, err := c.Write(out); err != nil {
 		return err
 	}
-	if f.kind == faultCutAnswer || a.resp.Close {
+	if len(out) < whole || a.resp.Close {
 		return errCut
 	}
 	return nil
