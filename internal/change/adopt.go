@@ -1,39 +1,63 @@
 package change
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
-// Adopt describes what a file holds that no capture has seen, as a change: the
-// tables without guard triggers and their rows, and what depends on them. It
-// returns nil if there is nothing, and guards the tables from then on.
-func (k *Capture) Adopt() (*Change, error) {
-	guarded, err := k.guards()
+// ErrForeign says that another program changed or removed objects of the schema.
+var ErrForeign = errors.New("another program changed the schema")
+
+// Objects returns the schema's objects but agentdb's and SQLite's own: their
+// SQL by type and name.
+func Objects(c *sqlite.Conn) (map[string]string, error) {
+	m, err := schemaObjects(c)
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]bool{}
-	for _, table := range guarded {
-		known[table] = true
+	for key := range m {
+		_, name, _ := strings.Cut(key, " ")
+		if hasPrefixFold(name, Prefix) || hasPrefixFold(name, "sqlite_") {
+			delete(m, key)
+		}
 	}
+	return m, nil
+}
+
+// Adopt describes objects that no capture has seen made, as a change: tables
+// with their rows, and what depends on them. known are those that were seen.
+// It returns nil if there is nothing new, and ErrForeign if known ones differ.
+func (k *Capture) Adopt(known map[string]string) (*Change, error) {
 	objects, err := k.objectList()
 	if err != nil {
 		return nil, err
 	}
-	fresh := map[string]bool{}
+	var fresh []object
+	left := len(known)
 	for _, o := range objects {
-		r := k.schema.rels[o.name]
-		if o.typ == "table" && r != nil && r.kind == relTable && !r.skip && !strings.EqualFold(r.Name, ConflictsTable) && !known[r.Name] {
-			fresh[r.Name] = true
+		if hasPrefixFold(o.name, Prefix) || hasPrefixFold(o.name, "sqlite_") {
+			continue
 		}
+		sql, ok := known[o.typ+" "+o.name]
+		switch {
+		case !ok:
+			fresh = append(fresh, o)
+		case sql != o.sql:
+			return nil, fmt.Errorf("%w: %s %s", ErrForeign, o.typ, o.name)
+		default:
+			left--
+		}
+	}
+	if left != 0 {
+		return nil, fmt.Errorf("%w: %d objects are gone", ErrForeign, left)
 	}
 	if len(fresh) == 0 {
 		return nil, k.guard()
 	}
-	c, err := k.describe(objects, fresh)
+	c, err := k.describe(fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -62,15 +86,17 @@ func (k *Capture) objectList() ([]object, error) {
 	}
 }
 
-// describe lists the tables in fresh with their rows, then their indexes,
-// virtual tables with what they hold, views and triggers.
-func (k *Capture) describe(objects []object, fresh map[string]bool) (*Change, error) {
+// describe lists new tables with their rows, then indexes, virtual tables with
+// what they hold, views and triggers.
+func (k *Capture) describe(objects []object) (*Change, error) {
 	c := &Change{}
 	ddl := func(o object, kind DDLKind) {
 		c.Events = append(c.Events, Event{Op: OpDDL, Intent: true, Effect: true, Kind: kind, Statement: &Statement{Name: o.name, SQL: o.sql}})
 	}
+	fresh := map[string]bool{}
 	for _, o := range objects {
-		if o.typ == "table" && fresh[o.name] {
+		if r := k.schema.rels[o.name]; o.typ == "table" && r != nil && r.kind == relTable && !r.skip {
+			fresh[o.name] = true
 			ddl(o, DDLCreateTable)
 		}
 	}
@@ -78,7 +104,7 @@ func (k *Capture) describe(objects []object, fresh map[string]bool) (*Change, er
 		return nil, err
 	}
 	for _, o := range objects {
-		if o.typ == "index" && o.sql != "" && fresh[o.table] {
+		if o.typ == "index" && o.sql != "" {
 			ddl(o, DDLCreateIndex)
 		}
 	}
@@ -87,7 +113,7 @@ func (k *Capture) describe(objects []object, fresh map[string]bool) (*Change, er
 	}
 	for _, typ := range []string{"view", "trigger"} {
 		for _, o := range objects {
-			if o.typ == typ && !hasPrefixFold(o.name, Prefix) {
+			if o.typ == typ {
 				ddl(o, DDLOther)
 			}
 		}

@@ -126,6 +126,16 @@ func (c *Change) Intents() []*Event {
 	return in
 }
 
+// ChangesSchema reports whether the change has effects on the schema.
+func (c *Change) ChangesSchema() bool {
+	for i := range c.Events {
+		if c.Events[i].Op == OpDDL && c.Events[i].Effect {
+			return true
+		}
+	}
+	return false
+}
+
 // Still reports whether the change's effects delete and move no row that has a
 // rowid: ids that other changes refer to mean what they did.
 func (c *Change) Still() bool {

@@ -28,7 +28,11 @@ func (r *Replica) prepare(ctx context.Context) error {
 				return err
 			}
 		}
-		return r.adopt(c, k)
+		err = r.adopt(c, k)
+		if errors.Is(err, change.ErrForeign) {
+			return nil // the next sync deals with it
+		}
+		return err
 	})
 }
 
@@ -48,22 +52,4 @@ func (r *Replica) changeMode(c *sqlite.Conn, s *state) error {
 	}
 	s.mode = r.cfg.Mode
 	return s.write(c)
-}
-
-// adopt turns tables that no guard protects, because they were there before
-// the file was synced or because another program made them, into a change.
-func (r *Replica) adopt(c *sqlite.Conn, k *change.Capture) error {
-	if err := k.Begin(); err != nil {
-		return err
-	}
-	ch, err := k.Adopt()
-	if err != nil || ch == nil {
-		return err
-	}
-	if r.cfg.Mode == PullOnly {
-		return errors.New("the file holds tables that did not come from the server: it can't be opened in pull mode")
-	}
-	r.cfg.Logger.Info("sync adopts the file's tables", "path", r.cfg.Path, "rows", ch.Rows())
-	_, err = store(c, ch, nil)
-	return err
 }

@@ -146,3 +146,19 @@ func (x *exchange) diverged(ctx context.Context, cause error) (outcome, error) {
 	x.r.cfg.Logger.Error("the file differs from its history; it goes on from the server's state", "path", x.r.cfg.Path, "copy", path, "err", cause)
 	return snapshot, nil
 }
+
+// foreignSchema deals with a schema that another program changed: what is new
+// is adopted, and a file of which something is gone or different has diverged.
+func (x *exchange) foreignSchema(ctx context.Context) error {
+	foreign, err := x.r.checkSchema(ctx)
+	if err != nil || foreign == nil {
+		return err
+	}
+	next, err := x.diverged(ctx, foreign)
+	if err != nil {
+		return err
+	}
+	x.o.snapshot = next == snapshot
+	// The schema as it is now, so that the snapshot is asked for.
+	return x.r.locked(ctx, func(c *sqlite.Conn, _ *change.Capture) error { return noteSchema(c) })
+}

@@ -146,7 +146,10 @@ func (x *exchange) build(path string, resp *wire.Response, acked, chain uint64, 
 		if err := x.finish(c, k, &to, rows, resp, skip); err != nil {
 			return err
 		}
-		return outdate(c, old)
+		if err := outdate(c, old); err != nil {
+			return err
+		}
+		return noteSchema(c)
 	})
 	if err != nil {
 		return false, err
@@ -171,7 +174,7 @@ func outdate(c, old *sqlite.Conn) error {
 
 // finish is build's transaction on the new file.
 func (x *exchange) finish(c *sqlite.Conn, k *change.Capture, to *state, rows []pending, resp *wire.Response, skip skips) error {
-	if err := c.Exec("DROP TABLE IF EXISTS agentdb_sync; DROP TABLE IF EXISTS agentdb_pending;" + fileSchema); err != nil {
+	if err := c.Exec("DROP TABLE IF EXISTS agentdb_sync; DROP TABLE IF EXISTS agentdb_pending; DROP TABLE IF EXISTS agentdb_schema;" + fileSchema); err != nil {
 		return err
 	}
 	if err := to.write(c); err != nil {

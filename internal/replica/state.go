@@ -30,6 +30,11 @@ CREATE TABLE IF NOT EXISTS agentdb_pending(
   effects INTEGER NOT NULL,
   change BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS agentdb_schema(
+  id INTEGER PRIMARY KEY CHECK(id=1),
+  version INTEGER NOT NULL,
+  objects TEXT NOT NULL
+);
 ` + change.ConflictsSchema + ";"
 
 // fileVersion is the version of fileSchema.

@@ -94,6 +94,12 @@ func (r *Replica) run(ctx context.Context, o options) (rep Report, strict wire.S
 		if err != nil {
 			return rep, strict, fmt.Errorf("sync: %w", err)
 		}
+		if x.unnoted {
+			if err := x.foreignSchema(ctx); err != nil {
+				return rep, strict, fmt.Errorf("sync: %w", err)
+			}
+			continue
+		}
 		next, err := x.exchange(ctx)
 		if err != nil {
 			return rep, strict, err
@@ -133,7 +139,9 @@ type exchange struct {
 	sent []pending
 	have []pending // ids and chain hashes of all that is pending
 	more bool      // pending changes that were not sent
-	upTo uint64
+	// unnoted says that the schema is not the one that the file's note has.
+	unnoted bool
+	upTo    uint64
 
 	strict  wire.StrictResult
 	stale   bool // the file had moved; nothing was done
@@ -152,6 +160,10 @@ func (r *Replica) gather(o *options, rep *Report) (*exchange, error) {
 			return err
 		}
 		if x.s, err = readState(c); err != nil {
+			return err
+		}
+		noted, err := schemaNoted(c)
+		if x.unnoted = !noted; err != nil || x.unnoted {
 			return err
 		}
 		if x.have, err = readChain(c, x.s.acked); err != nil || !o.push {
@@ -303,6 +315,9 @@ func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcom
 				to.base = resp.Head
 			}
 			if err := to.write(c); err != nil {
+				return err
+			}
+			if err := noteSchema(c); err != nil {
 				return err
 			}
 			return prune(c, acked)

@@ -70,6 +70,11 @@ func (t *Tracker) BeforeCommit() error {
 	if t.scratch, err = store(t.conn, ch, t.scratch); err != nil {
 		return err
 	}
+	if ch.ChangesSchema() {
+		if err := noteSchema(t.conn); err != nil {
+			return err
+		}
+	}
 	if cap(t.scratch) > 1<<20 {
 		t.scratch = nil
 	}
