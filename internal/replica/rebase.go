@@ -63,7 +63,6 @@ func (x *exchange) rebase(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 		return done, err
 	}
 	e := change.NewExecutor(k)
-	x.seed(e, list, resp, acked)
 	for _, f := range commits {
 		if f.own {
 			e.Own(f.ch)
@@ -71,6 +70,7 @@ func (x *exchange) rebase(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 			e.Foreign(f.ch)
 		}
 	}
+	x.seed(e, list, resp, acked)
 	if err := x.keep(c, e, list, resp, acked); err != nil {
 		return done, err
 	}
@@ -224,8 +224,7 @@ func (x *exchange) redo(c *sqlite.Conn, k *change.Capture, e *change.Executor, l
 		if m.id <= acked {
 			continue
 		}
-		kept := m.ch.IntentsOnly()
-		eff, err := x.redoOne(c, k, e, m.id, kept, skip)
+		kept, eff, err := x.redoOne(c, k, e, m.id, m.ch, skip)
 		if err != nil {
 			return err
 		}
@@ -248,37 +247,38 @@ func (x *exchange) redo(c *sqlite.Conn, k *change.Capture, e *change.Executor, l
 
 // redoOne runs one change's intents. A change that leaves a foreign key
 // violated has no effects here; the server will say what becomes of it.
-func (x *exchange) redoOne(c *sqlite.Conn, k *change.Capture, e *change.Executor, id uint64, ch *change.Change, skip skips) (*change.Change, error) {
+func (x *exchange) redoOne(c *sqlite.Conn, k *change.Capture, e *change.Executor, id uint64, ch *change.Change, skip skips) (kept, eff *change.Change, err error) {
 	for _, op := range skip[id] {
 		e.Skip(op, "rolled the transaction back")
 	}
 	if err := c.Exec("SAVEPOINT agentdb_redo"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if _, err := e.Run(ch); err != nil {
+	kept = ch.IntentsOnly()
+	if _, err := e.Run(kept); err != nil {
 		if errors.Is(err, change.ErrRolledBack) {
 			skip[id] = append(skip[id], e.Op())
 		}
-		return nil, fmt.Errorf("redo of change %d: %w", id, err)
+		return nil, nil, fmt.Errorf("redo of change %d: %w", id, err)
 	}
 	violated, err := c.DeferredFKs()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if violated {
 		if err := c.Exec("ROLLBACK TO agentdb_redo; RELEASE agentdb_redo"); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return nil, k.Abandon()
+		e.Back(ch)
+		return ch.IntentsOnly(), nil, k.Abandon()
 	}
-	for _, r := range ch.Renamed() {
+	for _, r := range kept.Renamed() {
 		x.renamed(r.Table, r.Old, r.New)
 	}
-	eff, err := k.Finish()
-	if err != nil {
-		return nil, err
+	if eff, err = k.Finish(); err != nil {
+		return nil, nil, err
 	}
-	return eff, c.Exec("RELEASE agentdb_redo")
+	return kept, eff, c.Exec("RELEASE agentdb_redo")
 }
 
 // renumber moves a file that only pushes to the ids that the server gave its
@@ -321,14 +321,14 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		if m.id > acked {
 			break
 		}
-		kept := m.ch.IntentsOnly()
-		e.Force(kept, results[m.id])
+		e.Force(results[m.id])
 		for _, op := range results[m.id] {
 			if op.Code == wire.OpRejected {
 				e.Skip(int(op.Index), "refused by the server")
 			}
 		}
-		if _, err := x.redoOne(c, k, e, m.id, kept, skip); err != nil {
+		kept, _, err := x.redoOne(c, k, e, m.id, m.ch, skip)
+		if err != nil {
 			return done, err
 		}
 		if err := updatePending(c, m.id, 0, kept.Append(nil, change.ViewFull)); err != nil {

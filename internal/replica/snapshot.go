@@ -57,30 +57,61 @@ func removeTemp(path string) {
 	}
 }
 
-// receive writes the pages of a snapshot into a new file.
+// receive writes the pages of a snapshot into a new file. The next chunks are
+// read and decompressed while one is written.
 func receive(a *answer, path string) (err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	next := uint32(1)
-	var buf []byte
-	for next <= a.Pages {
-		if buf, err = wire.ReadFrame(a.in, buf, 2*wire.ChunkPages*wire.PageSize); err != nil {
-			return err
+	type part struct {
+		first uint32
+		data  []byte
+		err   error
+	}
+	parts := make(chan part, 4)
+	stop := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer close(parts)
+		for got := uint32(0); got < a.Pages; {
+			var p part
+			var msg []byte
+			if msg, p.err = wire.ReadFrame(a.in, nil, 2*wire.ChunkPages*wire.PageSize); p.err == nil {
+				p.first, p.data, p.err = wire.DecodePages(msg)
+			}
+			got += uint32(len(p.data) / wire.PageSize)
+			select {
+			case parts <- p:
+			case <-stop:
+				return
+			}
+			if p.err != nil {
+				return
+			}
 		}
-		first, data, err := wire.DecodePages(buf)
+	}()
+	defer func() {
+		close(stop)
 		if err != nil {
-			return err
+			a.close() // ends a read that waits for the server
 		}
-		if first != next {
-			return fmt.Errorf("%w: page %d where %d was due", wire.ErrMalformed, first, next)
+		<-ended
+	}()
+	next := uint32(1)
+	for p := range parts {
+		if p.err != nil {
+			return p.err
 		}
-		if next += uint32(len(data) / wire.PageSize); next > a.Pages+1 {
+		if p.first != next {
+			return fmt.Errorf("%w: page %d where %d was due", wire.ErrMalformed, p.first, next)
+		}
+		if next += uint32(len(p.data) / wire.PageSize); next > a.Pages+1 {
 			return fmt.Errorf("%w: more pages than announced", wire.ErrMalformed)
 		}
-		if _, err := f.Write(data); err != nil {
+		if _, err := f.Write(p.data); err != nil {
 			return err
 		}
 	}
@@ -90,12 +121,18 @@ func receive(a *answer, path string) (err error) {
 	return nil
 }
 
+// copyCacheKB bounds the memory that taking over a snapshot uses, in KiB.
+const copyCacheKB = 128 << 10
+
 // takeOver finishes the new state and moves it into the file. The connection
 // that writes holds the file's lock all the while, and has read nothing of it:
 // it must not know a schema that it replaces.
 func (x *exchange) takeOver(path string, resp *wire.Response, acked, chain uint64) error {
 	for skip := (skips{}); ; {
-		w, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{Synchronous: x.r.cfg.Synchronous, BusyTimeout: 30 * time.Second, NoCheckpoint: true})
+		w, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{
+			Synchronous: x.r.cfg.Synchronous, BusyTimeout: 30 * time.Second, NoCheckpoint: true,
+			CacheKB: min(int(resp.Pages)*(wire.PageSize/1024)+4096, copyCacheKB), // pages that don't fit are written twice
+		})
 		if err != nil {
 			return err
 		}

@@ -294,6 +294,11 @@ func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w
 			return err
 		}
 		if violated {
+			before, err := dec.Decode(w.Body)
+			if err != nil {
+				return err
+			}
+			x.Back(before)
 			continue
 		}
 		if len(res) > 0 {

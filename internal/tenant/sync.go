@@ -3,8 +3,6 @@ package tenant
 import (
 	"context"
 	"errors"
-	"fmt"
-	"iter"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/history"
@@ -217,32 +215,4 @@ func (d *database) ship(req *wire.Request, commits []stored, fresh uint64) []wir
 	}
 	d.m.stats.pulledBytes.Add(uint64(bytes))
 	return out
-}
-
-// snapshot yields the pages at a revision, in chunks.
-func (d *database) snapshot(ctx context.Context, head history.Head) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		buf := make([]byte, 0, wire.ChunkPages*wire.PageSize)
-		var msg []byte
-		first := uint32(1)
-		flush := func() bool {
-			msg = wire.AppendPages(msg[:0], first, buf)
-			d.m.stats.pulledBytes.Add(uint64(len(msg)))
-			first += uint32(len(buf) / wire.PageSize)
-			buf = buf[:0]
-			return yield(msg, nil)
-		}
-		for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq) {
-			if err != nil {
-				yield(nil, fmt.Errorf("tenant: snapshot: %w", translate(err)))
-				return
-			}
-			if buf = append(buf, p.Data...); len(buf) == cap(buf) && !flush() {
-				return
-			}
-		}
-		if len(buf) > 0 {
-			flush()
-		}
-	}
 }
