@@ -163,7 +163,7 @@ func (x *Executor) reject(e *Event, kind, why string, winner *found) error {
 			was = e.was
 		}
 		gone := placeholder()
-		x.ids[idKey{e.Table.Name, was}] = gone
+		x.setTo(idKey{e.Table.Name, was}, gone)
 		if r := x.cap.schema.find(e.Table.Name); r != nil && (r.autoKey() || hasNullKey(e)) {
 			e.RowID, e.NewRowID = gone, gone
 		}

@@ -3,6 +3,7 @@ package change
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -34,17 +35,21 @@ type Executor struct {
 	// Conflict records an overwritten or refused value; nil records nothing.
 	Conflict func(*Conflict) error
 
-	ids    map[idKey]int64    // own rows: the id they were written with, the id they have
-	gone   map[idKey]int64    // rows that others deleted (placeholder) or moved since the base
-	saved  map[idKey]int64    // ids set aside by reserve for inserts of the running change
-	forced map[int]int64      // ids that inserts of the next change must get, by operation
-	asked  map[string]int64   // the highest id that a table's inserts ask for
-	sql    map[stmtKey]string // statement texts
-	strict bool
-	skip   map[int]string // operations of the running change not to run, and why
-	op     int            // index of the running one
-	wrote  int64          // rows that the last statement wrote itself
-	res    []wire.OpResult
+	ids  map[idKey]int64   // own rows: the id they were written with, the id they have
+	went travels           // what others did to rows since the base
+	keys map[string]rowKey // natural keys that rows were given, or given in vain: the one they have
+	back []idChange        // what Run did to ids, see Back
+
+	keysBack map[string]rowKey  // keys before Run
+	saved    map[idKey]int64    // ids set aside by reserve for inserts of the running change
+	forced   map[int]int64      // ids that inserts of the next change must get, by operation
+	asked    map[string]int64   // the highest id that a table's inserts ask for
+	sql      map[stmtKey]string // statement texts
+	strict   bool
+	skip     map[int]string // operations of the running change not to run, and why
+	op       int            // index of the running one
+	wrote    int64          // rows that the last statement wrote itself
+	res      []wire.OpResult
 }
 
 type idKey struct {
@@ -57,7 +62,7 @@ type idKey struct {
 func NewExecutor(k *Capture) *Executor {
 	return &Executor{
 		conn: k.conn, cap: k,
-		ids: map[idKey]int64{}, gone: map[idKey]int64{}, asked: map[string]int64{}, sql: map[stmtKey]string{},
+		ids: map[idKey]int64{}, went: newTravels(), keys: map[string]rowKey{}, asked: map[string]int64{}, sql: map[stmtKey]string{},
 	}
 }
 
@@ -71,70 +76,6 @@ func (x *Executor) Skip(index int, why string) {
 		x.skip = map[int]string{}
 	}
 	x.skip[index] = why
-}
-
-// Foreign tells the executor about a commit made by others since the base of
-// the changes to come: references to rows that it deleted are dead, even if
-// the id is in use again, and references to rows that it moved follow.
-func (x *Executor) Foreign(c *Change) {
-	for i := range c.Events {
-		e := &c.Events[i]
-		if !e.Effect || e.Op > OpDelete || e.Table.NoRowid {
-			continue
-		}
-		switch {
-		case e.Op == OpDelete:
-			x.follow(idKey{e.Table.Name, e.RowID}, placeholder())
-		case e.Op == OpUpdate && e.NewRowID != e.RowID:
-			x.follow(idKey{e.Table.Name, e.RowID}, e.NewRowID)
-		}
-	}
-}
-
-// follow redirects references to a row that went elsewhere.
-func (x *Executor) follow(k idKey, to int64) {
-	for have, id := range x.gone {
-		if have.table == k.table && id == k.id {
-			x.gone[have] = to
-		}
-	}
-	x.gone[k] = to
-}
-
-// Own tells the executor about a commit of its own replica since the base:
-// the rows it inserted are this replica's, whatever had their id before.
-func (x *Executor) Own(c *Change) {
-	for i := range c.Events {
-		if e := &c.Events[i]; e.Effect && e.Op == OpInsert && !e.Table.NoRowid {
-			delete(x.gone, idKey{e.Table.Name, e.RowID})
-		}
-	}
-}
-
-// Seed tells the executor what became of a change that was executed before, so
-// that later changes find the rows that it made.
-func (x *Executor) Seed(c *Change, res []wire.OpResult) {
-	by := map[uint32]wire.OpResult{}
-	for _, r := range res {
-		by[r.Index] = r
-	}
-	for i, e := range c.Intents() {
-		if e.Op != OpInsert && (e.Op != OpUpdate || e.NewRowID == e.RowID) || e.Table.NoRowid {
-			continue
-		}
-		k := idKey{e.Table.Name, e.NewRowID}
-		switch r := by[uint32(i)]; {
-		case r.Code == wire.OpNewID:
-			x.ids[k] = r.NewID
-		case r.Code == wire.OpRejected && e.Op == OpInsert:
-			x.ids[k] = placeholder()
-		case e.Op == OpUpdate && r.Code != wire.OpRejected:
-			x.ids[idKey{e.Table.Name, e.RowID}] = e.NewRowID
-			x.ids[k] = e.NewRowID
-		case e.Op == OpInsert:
-			x.ids[k] = e.RowID
-		}
-	}
 }
 
 // Expect notes which ids the changes to come ask for, so that none of them is
@@ -153,7 +94,7 @@ func (x *Executor) Expect(c *Change) {
 // the others go on. The results list the operations that did not simply apply.
 // The capture's Finish then has the effects.
 func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
-	x.res = nil
+	x.res, x.back, x.keysBack = nil, x.back[:0], maps.Clone(x.keys)
 	in := c.Intents()
 	x.reserve(in)
 	for i, e := range in {
@@ -163,6 +104,7 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 			if strings.HasPrefix(why, "FOREIGN KEY") {
 				kind = "foreign-key"
 			}
+			x.inVain(x.moving(e))
 			if err := x.reject(e, kind, why, nil); err != nil {
 				return nil, err
 			}
@@ -220,7 +162,8 @@ func (x *Executor) save(k idKey, id int64) {
 	if x.saved == nil {
 		x.saved = map[idKey]int64{}
 	}
-	x.ids[k], x.saved[k] = id, id
+	x.saved[k] = id
+	x.setTo(k, id)
 }
 
 func (x *Executor) run(e *Event) error {
@@ -240,26 +183,18 @@ func (x *Executor) run(e *Event) error {
 	if r.NoRowid != e.Table.NoRowid {
 		return x.reject(e, "schema", e.Table.Name+" is another kind of table now", nil)
 	}
+	if col := r.lacksKey(e.Table); col != "" {
+		return x.reject(e, "schema", "no such column: "+col, nil)
+	}
 	x.mapReferences(r, e)
 	switch e.Op {
 	case OpInsert:
 		return x.insert(r, e)
 	case OpUpdate:
-		return x.update(r, e)
+		return x.move(r, e)
 	default:
 		return x.delete(r, e)
 	}
-}
-
-// resolve returns the id that a reference written as id means now.
-func (x *Executor) resolve(table string, id int64) int64 {
-	if to, ok := x.ids[idKey{table, id}]; ok {
-		return to
-	}
-	if to, ok := x.gone[idKey{table, id}]; ok {
-		return to
-	}
-	return id
 }
 
 // mapReferences rewrites the row's references to parents whose id changed.

@@ -9,15 +9,6 @@ import (
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
-// schemaError passes on errors of reading the schema; a table that is not what
-// the operation thinks is found out when it is written.
-func (x *Executor) schemaError(err error) error {
-	if _, fatal := asRefusal(err); fatal != nil {
-		return fatal
-	}
-	return nil
-}
-
 // script runs a statement on a virtual table.
 func (x *Executor) script(e *Event) error {
 	st, tail, err := x.conn.Prepare(e.SQL)

@@ -14,9 +14,10 @@ func (x *Executor) insert(r *relation, e *Event) error {
 	if r.autoKey() || !r.ipkFK && hasNullKey(e) {
 		return x.insertAuto(r, e)
 	}
+	x.inserted(e)
 	cur, err := x.find(r, e, e.New, e.RowID)
 	if err != nil {
-		return err
+		return x.refuseRead(e, err)
 	}
 	if cur == nil {
 		return x.insertRow(r, e, r.ipkFK)
@@ -73,7 +74,7 @@ func (x *Executor) insertAuto(r *relation, e *Event) error {
 		}
 	}
 	x.setID(e, id)
-	x.ids[asked] = id
+	x.setTo(asked, id)
 	return x.insertRow(r, e, true)
 }
 
@@ -139,7 +140,7 @@ type found struct {
 // find returns the row that an operation means, nil if there is none: by its
 // natural key if it has one, else by rowid.
 func (x *Executor) find(r *relation, e *Event, key []sqlite.Value, rowid int64) (*found, error) {
-	byPK := len(r.PK) > 0 && !hasNullKey(e) && len(e.Table.PK) == len(r.PK)
+	byPK := r.natural(e)
 	kind := "find"
 	if byPK {
 		kind = "find-pk"
@@ -152,7 +153,7 @@ func (x *Executor) find(r *relation, e *Event, key []sqlite.Value, rowid int64) 
 		return sql + " WHERE " + quote(r.rowid) + "=?"
 	})
 	if err != nil {
-		return nil, x.schemaError(err)
+		return nil, err
 	}
 	defer st.Done()
 	if byPK {
@@ -192,13 +193,16 @@ func (x *Executor) target(r *relation, e *Event) (*found, error) {
 			return nil, nil
 		}
 	}
+	if r.natural(e) && !x.findMoved(e) {
+		return nil, nil
+	}
 	return x.find(r, e, e.Old, e.RowID)
 }
 
 func (x *Executor) update(r *relation, e *Event) error {
 	cur, err := x.target(r, e)
 	if err != nil {
-		return err
+		return x.refuseRead(e, err)
 	}
 	if cur == nil {
 		if x.strict {
@@ -237,11 +241,7 @@ func (x *Executor) dropMove(r *relation, e *Event, cur *found) error {
 	if x.strict {
 		return fmt.Errorf("%w: id %d of %s is taken", ErrStrict, e.NewRowID, r.Name)
 	}
-	x.ids[idKey{e.Table.Name, e.NewRowID}] = cur.rowid
-	why := fmt.Sprintf("the new key %d is taken", e.NewRowID)
-	err := x.reject(e, "unique", why, cur)
-	e.NewRowID = e.RowID
-	return err
+	return x.reject(e, "unique", fmt.Sprintf("the new key %d is taken", e.NewRowID), cur)
 }
 
 // set writes the columns in set, and the rowid if it differs, to a row. kind,
@@ -304,10 +304,6 @@ func (x *Executor) set(r *relation, e *Event, cur *found, set bitset, to int64, 
 
 // afterSet records what an update overwrote and where the row went.
 func (x *Executor) afterSet(r *relation, e *Event, cur *found, to int64, kind string) error {
-	if e.Op == OpUpdate && e.NewRowID != e.RowID {
-		x.ids[idKey{e.Table.Name, e.RowID}] = to
-		x.ids[idKey{e.Table.Name, e.NewRowID}] = to
-	}
 	if kind == "" {
 		return nil
 	}
@@ -350,7 +346,7 @@ func (x *Executor) checkStrict(r *relation, e *Event, cur *found) error {
 func (x *Executor) delete(r *relation, e *Event) error {
 	cur, err := x.target(r, e)
 	if err != nil {
-		return err
+		return x.refuseRead(e, err)
 	}
 	if cur == nil {
 		if x.strict {

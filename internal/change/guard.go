@@ -8,9 +8,10 @@ import (
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
-// guardFunc is the function that guard triggers call. Only agentdb's own
-// connections have it, so that a write by another program fails with
-// "no such function: agentdb_write_through_agentdb_only".
+// guardFunc is the function that guard triggers would call. Only agentdb's own
+// connections have it, so that a write by another program fails, when it is
+// prepared, with "no such function: agentdb_write_through_agentdb_only". The
+// triggers never run it: that costs less with every row.
 const guardFunc = "agentdb_write_through_agentdb_only"
 
 const guardPrefix = Prefix + "guard_"
@@ -52,7 +53,7 @@ func (k *Capture) guard() error {
 				delete(have, name)
 				continue
 			}
-			sql := fmt.Sprintf("CREATE TRIGGER %s BEFORE %s ON %s BEGIN SELECT %s(); END", quote(name), op, quote(r.Name), guardFunc)
+			sql := fmt.Sprintf("CREATE TRIGGER %s AFTER %s ON %s WHEN 0 BEGIN SELECT %s(); END", quote(name), op, quote(r.Name), guardFunc)
 			if have[name] != "" {
 				sql = "DROP TRIGGER " + quote(name) + ";" + sql
 				delete(have, name)

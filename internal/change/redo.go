@@ -149,9 +149,8 @@ func (x *Executor) Rewrite(c *Change) {
 	}
 }
 
-// Force makes the next Run give the change's inserts the ids that the server
-// gave them.
-func (x *Executor) Force(c *Change, res []wire.OpResult) {
+// Force makes the next Run give the inserts the ids that the server gave them.
+func (x *Executor) Force(res []wire.OpResult) {
 	x.forced = map[int]int64{}
 	for _, r := range res {
 		if r.Code == wire.OpNewID {

@@ -44,6 +44,21 @@ func (r *relation) autoKey() bool {
 	return !r.NoRowid && len(r.PK) == 0 && !r.ipkFK
 }
 
+// lacksKey returns a column that t's rows are identified by and r has not, ""
+// if there is none. Statements would not fail over it: SQLite takes an unknown
+// name in double quotes for a string.
+func (r *relation) lacksKey(t *Table) string {
+	if t.IPK != "" && !strings.EqualFold(t.IPK, r.IPK) {
+		return t.IPK
+	}
+	for _, i := range t.PK {
+		if r.column(t.Cols[i]) < 0 {
+			return t.Cols[i]
+		}
+	}
+	return ""
+}
+
 // schema caches relations of one connection, for one version of the schema.
 type schema struct {
 	conn    *sqlite.Conn

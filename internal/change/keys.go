@@ -1,0 +1,169 @@
+package change
+
+import (
+	"maps"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// rowKey is the natural key that a row has; nil if the row is gone.
+type rowKey []sqlite.Value
+
+// move is an update that gives its row another key: another id, or other
+// values in a natural key.
+type move struct {
+	from, to       idKey  // of a row that is identified by its id
+	oldKey, newKey string // of one with a natural key
+	old, new       rowKey
+}
+
+// natural reports whether an event's row is found by its natural key.
+func (r *relation) natural(e *Event) bool {
+	return len(r.PK) > 0 && len(e.Table.PK) == len(r.PK) && !hasNullKey(e)
+}
+
+// moving returns how an update changes its row's key, as its author saw it; nil
+// if it doesn't.
+func (x *Executor) moving(e *Event) *move {
+	if e.Op != OpUpdate {
+		return nil
+	}
+	if len(e.Table.PK) == 0 || hasNullKey(e) {
+		if e.NewRowID == e.RowID || e.Table.NoRowid {
+			return nil
+		}
+		return &move{from: idKey{e.Table.Name, e.RowID}, to: idKey{e.Table.Name, e.NewRowID}}
+	}
+	m := &move{old: make(rowKey, len(e.Table.Cols)), new: make(rowKey, len(e.Table.Cols))}
+	moved := false
+	for _, i := range e.Table.PK {
+		if !e.Known.has(i) {
+			return nil
+		}
+		m.old[i], m.new[i] = e.Old[i], e.Old[i]
+		if e.Changed.has(i) {
+			m.new[i], moved = e.New[i], true
+		}
+	}
+	if !moved {
+		return nil
+	}
+	m.oldKey, m.newKey = keyText(e.Table, m.old), keyText(e.Table, m.new)
+	return m
+}
+
+// inVain notes that a move did not happen: who means the row by its new key
+// means the one that still has the old.
+func (x *Executor) inVain(m *move) {
+	switch {
+	case m == nil:
+	case m.old == nil:
+		x.setTo(m.to, x.resolve(m.from.table, m.from.id))
+	default:
+		old, known := x.keys[m.oldKey]
+		if !known {
+			old = m.old
+		}
+		x.keys[m.newKey] = old
+	}
+}
+
+// done notes that it did. The row has the id now.
+func (x *Executor) done(m *move, id int64) {
+	switch {
+	case m == nil:
+	case m.old == nil:
+		x.setTo(m.from, id)
+		x.setTo(m.to, id)
+	default:
+		delete(x.keys, m.newKey)
+		x.keys[m.oldKey] = m.new
+	}
+}
+
+// move runs an update, and remembers what became of the row's key.
+func (x *Executor) move(r *relation, e *Event) error {
+	m := x.moving(e)
+	if r.ipkFK {
+		m = nil // such ids follow others
+	}
+	if err := x.update(r, e); err != nil {
+		return err
+	}
+	if x.rejected() {
+		x.inVain(m)
+	} else {
+		x.done(m, e.NewRowID)
+	}
+	return nil
+}
+
+// inserted notes that a natural key has got a row of its own.
+func (x *Executor) inserted(e *Event) {
+	if len(x.keys) > 0 && len(e.Table.PK) > 0 {
+		delete(x.keys, keyText(e.Table, e.New))
+	}
+}
+
+// findMoved rewrites an event's key to the one that its row has. It reports
+// false if there is none.
+func (x *Executor) findMoved(e *Event) bool {
+	if len(x.keys) == 0 || len(e.Old) == 0 {
+		return true
+	}
+	key, ok := x.keys[keyText(e.Table, e.Old)]
+	if !ok {
+		return true
+	}
+	if key == nil {
+		return false
+	}
+	for _, i := range e.Table.PK {
+		e.Old[i] = key[i]
+	}
+	return true
+}
+
+// rejected reports whether the running operation was refused.
+func (x *Executor) rejected() bool {
+	n := len(x.res)
+	return n > 0 && x.res[n-1].Index == uint32(x.op) && x.res[n-1].Code == wire.OpRejected
+}
+
+func keyText(t *Table, vals []sqlite.Value) string { return t.Name + "\x00" + keyJSON(t, 0, vals) }
+
+// idChange is what ids had for a key before.
+type idChange struct {
+	key idKey
+	id  int64
+	had bool
+}
+
+// setTo notes the id that an own row has.
+func (x *Executor) setTo(k idKey, id int64) {
+	old, had := x.ids[k]
+	x.back = append(x.back, idChange{k, old, had})
+	x.ids[k] = id
+}
+
+// Back forgets the keys that the last Run gave to rows: it was rolled back. c
+// is its change as it was before; later references to the rows that it inserted
+// are dead, and those to rows that it moved mean them where they are.
+func (x *Executor) Back(c *Change) {
+	for i := len(x.back) - 1; i >= 0; i-- {
+		if b := x.back[i]; b.had {
+			x.ids[b.key] = b.id
+		} else {
+			delete(x.ids, b.key)
+		}
+	}
+	x.back = x.back[:0]
+	x.keys = maps.Clone(x.keysBack)
+	for _, e := range c.Intents() {
+		if e.Op == OpInsert && !e.Table.NoRowid && !x.refersByID(e.Table.Name) {
+			x.ids[idKey{e.Table.Name, e.RowID}] = placeholder()
+		}
+		x.inVain(x.moving(e))
+	}
+}
