@@ -99,8 +99,11 @@ func (k *Capture) Before(st *sqlite.Stmt) error {
 	if err != nil {
 		return err
 	}
-	if err := k.check(st, f); err != nil {
-		return err
+	if !f.plain {
+		if err := k.check(st, f); err != nil {
+			return err
+		}
+		f.plain = !f.ddl && !f.vacuum && f.pragma == ""
 	}
 	// A full-text index that is flushed when the statement begins keeps what it
 	// wrote even if the statement fails: it has to be told apart.

@@ -18,6 +18,7 @@ type facts struct {
 	drops   string // the table that a DROP TABLE removes
 	pragma  string
 	vacuum  bool
+	plain   bool      // was checked, and need not be again
 	view    bool      // direct target is a view
 	vtab    *relation // direct target is a virtual table
 }
