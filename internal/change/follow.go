@@ -89,6 +89,18 @@ func (x *Executor) Own(c *Change) {
 	}
 }
 
+// Moves returns what Foreign, or Own, needs to know of a commit, without values.
+func (c *Change) Moves(own bool) *Change {
+	out := &Change{}
+	for i := range c.Events {
+		e := &c.Events[i]
+		if e.Effect && e.Op <= OpDelete && !e.Table.NoRowid && (!e.still() || own && e.Op == OpInsert) && !e.Shadow() {
+			out.Events = append(out.Events, Event{Op: e.Op, Effect: true, Table: e.Table, RowID: e.RowID, NewRowID: e.NewRowID})
+		}
+	}
+	return out
+}
+
 // still reports whether the event neither deletes nor moves a row by its id.
 func (e *Event) still() bool {
 	return e.Op > OpDelete || e.Op == OpInsert || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID

@@ -29,15 +29,15 @@ func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err er
 		}
 		return done, err
 	}
-	acked, chain := x.acked(a.Response)
 	unlock, err := x.r.cfg.Lock(ctx)
 	if err != nil {
 		return done, err
 	}
 	defer unlock()
-	if err := x.takeOver(path, a.Response, acked, chain); err != nil || x.stale {
+	if err := x.takeOver(path, a.Response); err != nil || x.stale {
 		return done, err
 	}
+	acked, _ := x.acked(a.Response)
 	x.rep.Pushed += int(acked - x.s.acked)
 	x.rep.Pulled += int(a.Pages)
 	x.rep.Revision = a.Head.Seq
@@ -127,7 +127,7 @@ const copyCacheKB = 128 << 10
 // takeOver finishes the new state and moves it into the file. The connection
 // that writes holds the file's lock all the while, and has read nothing of it:
 // it must not know a schema that it replaces.
-func (x *exchange) takeOver(path string, resp *wire.Response, acked, chain uint64) error {
+func (x *exchange) takeOver(path string, resp *wire.Response) error {
 	for skip := (skips{}); ; {
 		w, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{
 			Synchronous: x.r.cfg.Synchronous, BusyTimeout: 30 * time.Second, NoCheckpoint: true,
@@ -137,7 +137,7 @@ func (x *exchange) takeOver(path string, resp *wire.Response, acked, chain uint6
 			return err
 		}
 		err = transact(w, func() error {
-			ok, err := x.build(path, resp, acked, chain, skip)
+			ok, err := x.build(path, resp, skip)
 			if err != nil || !ok {
 				return err
 			}
@@ -151,7 +151,7 @@ func (x *exchange) takeOver(path string, resp *wire.Response, acked, chain uint6
 
 // build adds to a snapshot what the file has of its own: its state, what is
 // pending, redone, and its guards. It reports false if the file has moved.
-func (x *exchange) build(path string, resp *wire.Response, acked, chain uint64, skip skips) (ok bool, err error) {
+func (x *exchange) build(path string, resp *wire.Response, skip skips) (ok bool, err error) {
 	old, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{NoCreate: true, BusyTimeout: 30 * time.Second})
 	if err != nil {
 		return false, err
@@ -178,7 +178,11 @@ func (x *exchange) build(path string, resp *wire.Response, acked, chain uint64, 
 		return false, err
 	}
 	to := *cur
-	to.acked, to.chain, to.base = acked, chain, resp.Head
+	if x.have, err = readChain(old, cur.acked); err != nil {
+		return false, err
+	}
+	to.base = resp.Head
+	to.acked, to.chain = x.acked(resp)
 	err = transact(c, func() error {
 		if err := x.finish(c, k, &to, rows, resp, skip); err != nil {
 			return err

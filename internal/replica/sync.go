@@ -194,6 +194,8 @@ func (x *exchange) request() (*wire.Request, error) {
 		req.Base = x.s.base
 		if x.o.snapshot || x.s.base == lostBase {
 			req.Mode |= wire.ModeSnapshot
+		}
+		if x.s.base == lostBase {
 			req.Base = wire.Revision{}
 		}
 	}
@@ -300,6 +302,11 @@ func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcom
 			if x.stale = !cur.same(x.s); x.stale {
 				return nil
 			}
+			// Changes may have been made since, and even sent by another sync.
+			if x.have, err = readChain(c, cur.acked); err != nil {
+				return err
+			}
+			acked, chain = x.acked(resp)
 			to := *cur
 			to.acked, to.chain = acked, chain
 			switch {

@@ -41,6 +41,7 @@ type database struct {
 	head     history.Head // of the file
 	recent   recentCommits
 	replicas map[wire.ReplicaID]*replicaState
+	applied  map[[16]byte]bool // nonces of the newest strict transactions
 
 	newsMu sync.Mutex
 	news   chan struct{} // closed and replaced when a commit becomes durable

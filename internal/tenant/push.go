@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/change"
@@ -26,12 +25,28 @@ func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Respo
 	if err != nil {
 		return head, 0, err
 	}
-	var foreign []stored
-	if len(req.Changes) > 0 || req.Strict != nil {
-		if foreign, err = d.foreignSince(ctx, req); err != nil {
+	p := &execution{d: d, req: req, since: since{me: author(req.Replica)}}
+	p.since.want(req, s.last)
+	for range maxCatchUps {
+		if err = p.since.read(ctx, d); err != nil {
 			return head, 0, err
 		}
+		head, fresh, err = p.push(ctx, s, applied, resp)
+		if !errors.Is(err, errBehind) {
+			return head, fresh, err
+		}
 	}
+	return head, 0, ErrBusy
+}
+
+// maxCatchUps bounds how often a request reads the commits that came while it
+// waited for the database.
+const maxCatchUps = 100
+
+// push is the part of the database's push under its lock. s is the replica's
+// state as it was before, and applied whether its strict transaction was.
+func (p *execution) push(ctx context.Context, s *replicaState, applied bool, resp *wire.Response) (head history.Head, fresh uint64, err error) {
+	d, req := p.d, p.req
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failed.Load() || d.conn == nil {
@@ -45,20 +60,24 @@ func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Respo
 	if k.fork != 0 || req.First > s.last+1 {
 		return head, 0, ErrBusy // another request of the replica came in between
 	}
+	p.since.want(req, s.last)
+	if err := p.since.finish(d); err != nil {
+		return head, 0, err
+	}
 	fresh = req.First + uint64(k.dup)
+	if k.dup < len(req.Changes) && fresh != s.last+1 {
+		return head, 0, fmt.Errorf("%w: change %d of %s was executed, and is not known any more", ErrDiverged, fresh, req.Replica)
+	}
 	for id, ops := range k.results {
 		if len(ops) > 0 {
 			resp.Results = append(resp.Results, wire.Result{ID: id, Ops: ops})
 		}
 	}
-	if applied {
+	if applied = applied || req.Strict != nil && d.applied[req.Strict.Nonce]; applied {
 		resp.Strict.Code = wire.StrictApplied
 	}
-	if p := (&execution{d: d, req: req, known: k, foreign: foreign, after: s.last}); k.dup < len(req.Changes) || req.Strict != nil && !applied {
-		p.strict = req.Strict != nil && !applied
-		if err := p.prepare(ctx); err != nil {
-			return head, 0, err
-		}
+	p.known, p.after, p.strict = k, s.last, req.Strict != nil && !applied
+	if k.dup < len(req.Changes) || p.strict {
 		if _, err := p.commit(ctx, s); err != nil {
 			return head, 0, err
 		}
@@ -71,51 +90,14 @@ func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Respo
 	return d.head, fresh, nil
 }
 
-// strictApplied reports whether the request's strict transaction was applied
-// before and only its answer was lost.
-func (d *database) strictApplied(ctx context.Context, req *wire.Request) (bool, error) {
-	if req.Strict == nil {
-		return false, nil
-	}
-	_, err := d.m.cfg.Store.GetMeta(ctx, d.id(), strictKey(req.Strict.Nonce))
-	if errors.Is(err, history.ErrNoMeta) {
-		return false, nil
-	}
-	return err == nil, translate(err)
-}
-
-// foreignSince returns the commits after the request's base as far as they are
-// only in the history; prepare adds the newest ones.
-func (d *database) foreignSince(ctx context.Context, req *wire.Request) ([]stored, error) {
-	if req.Base.Seq == 0 {
-		return nil, nil
-	}
-	d.mu.Lock()
-	head := d.head
-	_, ok := d.recent.since(req.Base.Seq, head.Seq)
-	d.mu.Unlock()
-	if ok {
-		return nil, nil
-	}
-	if err := d.m.cfg.Store.WaitDurable(ctx, d.id(), head.Seq); err != nil {
-		return nil, translate(err)
-	}
-	list, err := d.commitsSince(ctx, req.Base.Seq, head)
-	if errors.Is(err, errSnapshot) {
-		return nil, nil
-	}
-	return list, err
-}
-
 // execution is one request's changes on their way into a commit. The
 // database's lock is held.
 type execution struct {
-	d       *database
-	req     *wire.Request
-	known   *known
-	foreign []stored // from the history; the newest are in d.recent
-	after   uint64   // the replica's last executed change
-	commits []*foreignCommit
+	d     *database
+	req   *wire.Request
+	known *known
+	since since
+	after uint64 // the replica's last executed change
 
 	strict       bool // the strict transaction is to be executed
 	strictResult wire.StrictResult
@@ -127,46 +109,10 @@ type execution struct {
 	skip         map[opAt]string
 }
 
-// foreignCommit is a decoded commit since the request's base.
-type foreignCommit struct {
-	own bool
-	c   *change.Change
-}
-
 // opAt is one operation of a request: strict ones have the id 0.
 type opAt struct {
 	id uint64
 	op int
-}
-
-// prepare decodes the commits since the base.
-func (p *execution) prepare(ctx context.Context) error {
-	if p.req.Base.Seq == 0 {
-		return nil
-	}
-	base := p.req.Base.Seq
-	if n := len(p.foreign); n > 0 {
-		base = p.foreign[n-1].seq
-	}
-	if tail, ok := p.d.recent.since(base, p.d.head.Seq); ok {
-		p.foreign = append(p.foreign[:len(p.foreign):len(p.foreign)], tail...)
-	}
-	if !slices.ContainsFunc(p.foreign, func(s stored) bool { return !s.still }) {
-		return nil
-	}
-	me := author(p.req.Replica)
-	var dec change.Decoder
-	for _, s := range p.foreign {
-		if len(s.body) == 0 {
-			continue
-		}
-		c, err := dec.Decode(s.body)
-		if err != nil {
-			return fmt.Errorf("tenant: commit %d: %w", s.seq, err)
-		}
-		p.commits = append(p.commits, &foreignCommit{own: s.author == me, c: c})
-	}
-	return nil
 }
 
 // maxRestarts bounds how often a request begins again because one of its
@@ -232,7 +178,7 @@ func (p *execution) transaction() error {
 		return err
 	}
 	x := change.NewExecutor(d.cap)
-	for _, f := range p.commits {
+	for _, f := range p.since.commits {
 		if f.own {
 			x.Own(f.c)
 		} else {
@@ -455,6 +401,9 @@ func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, 
 		var pending *history.Pending
 		if pending, err = d.m.cfg.Store.Append(ctx, d.id(), d.head, nc); err == nil {
 			*s = *next
+			if p.strictResult.Code == wire.StrictApplied {
+				d.noteApplied(p.req.Strict.Nonce)
+			}
 			d.accepted(pending, nc, p.effects.Still())
 			return d.head, nil
 		}

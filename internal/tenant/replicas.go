@@ -180,3 +180,28 @@ func (d *database) executed(ctx context.Context, id wire.ReplicaID, first, last 
 	}
 	return e, nil
 }
+
+// strictApplied reports whether the request's strict transaction was applied
+// before and only its answer was lost.
+func (d *database) strictApplied(ctx context.Context, req *wire.Request) (bool, error) {
+	if req.Strict == nil {
+		return false, nil
+	}
+	_, err := d.m.cfg.Store.GetMeta(ctx, d.id(), strictKey(req.Strict.Nonce))
+	if errors.Is(err, history.ErrNoMeta) {
+		return false, nil
+	}
+	return err == nil, translate(err)
+}
+
+// maxApplied bounds the strict transactions that are remembered in memory.
+const maxApplied = 10_000
+
+// noteApplied remembers a strict transaction for requests that looked for it in
+// the history before it was there. The lock is held.
+func (d *database) noteApplied(nonce [16]byte) {
+	if len(d.applied) >= maxApplied || d.applied == nil {
+		d.applied = map[[16]byte]bool{}
+	}
+	d.applied[nonce] = true
+}

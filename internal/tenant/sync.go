@@ -54,12 +54,14 @@ func (d *database) recognised(ctx context.Context, req *wire.Request) (resp *wir
 		resp.Status = wire.StatusBehind
 		return resp, true, nil
 	}
-	if req.Mode&wire.ModePull != 0 && req.Mode&wire.ModeSnapshot == 0 {
+	if req.Base.Seq > 0 {
 		ok, err := d.contains(ctx, req.Base, head)
 		if err != nil {
 			return nil, false, err
 		}
-		if !ok {
+		if !ok && (req.Mode&wire.ModePull == 0 || req.Mode&wire.ModeSnapshot != 0) {
+			req.Base = wire.Revision{}
+		} else if !ok {
 			resp.Status = wire.StatusBehind
 			return resp, true, nil
 		}
@@ -91,7 +93,10 @@ func (d *database) contains(ctx context.Context, base wire.Revision, head histor
 	d.mu.Unlock()
 	if !ok {
 		h, err := d.m.cfg.Store.At(ctx, d.id(), base.Seq)
-		if errors.Is(err, history.ErrHorizon) || errors.Is(err, history.ErrNoRevision) {
+		if errors.Is(err, history.ErrHorizon) {
+			return true, nil // as far as anybody can tell; a snapshot follows
+		}
+		if errors.Is(err, history.ErrNoRevision) {
 			return false, nil
 		}
 		if err != nil {
