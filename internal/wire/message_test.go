@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -355,4 +357,48 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%s takes %d bytes, it was at most %d", name, c.got, c.most)
 		}
 	}
+}
+
+// TestExample pins the example of docs/protocol.md.
+func TestExample(t *testing.T) {
+	change := []byte{1, 13, 1, 1, 't', 2, 2, 'i', 'd', 2, 1, 'a', 1, 'b', 0, 1, 9, 0, 6, 0x41, 'x', 0, 0}
+	request := &Request{
+		Replica: ReplicaID{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, Mode: ModePull, First: 1,
+		Base:    Revision{Seq: 300, Hash: [8]byte{0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0, 0x11}},
+		Changes: []Change{{Nonce: 0x0123456789abcdef, Effects: 0xfedcba9876543210, Body: change}},
+	}
+	answer := &Response{
+		Head: Revision{Seq: 301, Hash: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}}, Last: 1, LastChain: ChainNext(0, 0x0123456789abcdef),
+		Commits: []Commit{{OwnFirst: 1, OwnLast: 1, Same: true}},
+	}
+	text, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, msg := range map[string][]byte{"request": request.Append(nil), "answer": AppendFrame(nil, answer.Append(nil))} {
+		if !strings.Contains(hexOf(string(text)), hex.EncodeToString(msg)) {
+			t.Errorf("docs/protocol.md doesn't have this %s: % x", name, msg)
+		}
+	}
+}
+
+// hexOf joins the bytes that a text shows in hexadecimal at the beginning of
+// indented lines.
+func hexOf(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		rest, ok := strings.CutPrefix(line, "    ")
+		for ok && rest != "" {
+			word := strings.TrimLeft(rest, " ")
+			if len(rest)-len(word) > 6 || len(word) < 3 || word[2] != ' ' && word[2] != '\n' {
+				break // the remark
+			}
+			if _, err := hex.DecodeString(word[:2]); err != nil {
+				break
+			}
+			b.WriteString(word[:2])
+			rest = word[2:]
+		}
+	}
+	return b.String()
 }
