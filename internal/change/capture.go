@@ -43,6 +43,8 @@ type Capture struct {
 	err    error // the first failure in the hook; fails the commit
 	dirty  bool  // FTS5 may hold unflushed rows
 
+	altered bool // the schema was changed, maybe in vain
+
 	// Of the running statement.
 	cur       *facts
 	before    int64 // total changes
@@ -80,6 +82,10 @@ func (k *Capture) Begin() error {
 func (k *Capture) Discard() {
 	k.events, k.seqs, k.marks = nil, nil, k.marks[:0]
 	k.err, k.cur, k.suspended, k.objects, k.dirty = nil, nil, false, nil, false
+	if k.altered {
+		k.altered = false
+		k.schema.forget() // its version may come again, for another schema
+	}
 }
 
 // Suspend stops recording until Resume: for agentdb's own writes.
@@ -127,25 +133,51 @@ func (k *Capture) check(st *sqlite.Stmt, f *facts) error {
 	if k.opt.ReadOnly && (f.ddl || len(f.direct) > 0) {
 		return ErrReadOnly
 	}
-	for _, name := range f.direct {
-		if !f.ddl && hasPrefixFold(name, Prefix) && !strings.EqualFold(name, ConflictsTable) {
-			return fmt.Errorf("%w: %s is agentdb's own", ErrUnsupported, name)
-		}
-	}
-	if f.ddl && (hasPrefixFold(f.create, Prefix) || hasPrefixFold(f.drops, Prefix)) {
-		return fmt.Errorf("%w: names that begin with %s are agentdb's own", ErrUnsupported, Prefix)
-	}
-	switch f.pragma {
-	case "":
-	case "writable_schema", "journal_mode", "foreign_keys":
-		if strings.Contains(st.SQL(), "=") || strings.Contains(st.SQL(), "(") {
-			return fmt.Errorf("%w: PRAGMA %s", ErrUnsupported, f.pragma)
-		}
+	if err := k.checkNames(st, f); err != nil {
+		return err
 	}
 	if f.vacuum {
 		return k.checkVacuum()
 	}
 	return nil
+}
+
+// checkNames refuses what would touch agentdb's own tables, by triggers too, and
+// writes through views whose rows could not be told apart.
+func (k *Capture) checkNames(st *sqlite.Stmt, f *facts) error {
+	if f.ddl {
+		for _, name := range []string{f.create, f.drops, f.on} {
+			if hasPrefixFold(name, Prefix) {
+				return fmt.Errorf("%w: names that begin with %s are agentdb's own", ErrUnsupported, Prefix)
+			}
+		}
+		// What the new name of a table is, and what a trigger writes to, is
+		// only in the statement's text.
+		if f.kind == DDLOther && !isView(st.SQL()) && containsFold(st.SQL(), Prefix) {
+			return fmt.Errorf("%w: names that begin with %s are agentdb's own", ErrUnsupported, Prefix)
+		}
+		return nil
+	}
+	for _, name := range f.writes {
+		if hasPrefixFold(name, Prefix) && !strings.EqualFold(name, ConflictsTable) {
+			return fmt.Errorf("%w: %s is agentdb's own", ErrUnsupported, name)
+		}
+	}
+	if !f.view {
+		return nil
+	}
+	for _, s := range f.steps {
+		subject, target := k.schema.find(k.schema.triggers[s.trigger]), k.schema.find(s.table)
+		if subject != nil && subject.kind == relView && target != nil && (target.kind == relView || target.kind == relVirtual) {
+			return fmt.Errorf("%w: a write to a view whose trigger writes to %s, a view or virtual table itself", ErrUnsupported, s.table)
+		}
+	}
+	return nil
+}
+
+func isView(sql string) bool {
+	words := strings.Fields(strings.ToLower(normalDDL(sql)))
+	return len(words) > 1 && words[0] == "create" && words[1] == "view"
 }
 
 func isVacuum(sql string) bool {

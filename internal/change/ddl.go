@@ -50,6 +50,7 @@ func (k *Capture) afterDDL(st *sqlite.Stmt, f *facts, failed error) error {
 	if sameObjects(before, after) {
 		return nil
 	}
+	k.altered = true
 	ev := Event{Op: OpDDL, Intent: true, Effect: true, Kind: f.kind, Statement: &Statement{Name: f.create, SQL: trimStatement(st.SQL())}}
 	if f.create != "" {
 		for key, sql := range after {

@@ -1,6 +1,7 @@
 package change
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -8,23 +9,32 @@ import (
 
 // facts are what the authorizer tells about a statement when it is prepared.
 type facts struct {
-	version int64    // of the schema they were gathered under
-	writes  []string // tables written, by triggers too
-	direct  []string // tables, views and virtual tables named by the statement itself
-	ddl     bool     // changes the schema of main
-	create  string   // the object that a CREATE makes
-	kind    DDLKind
-	ctas    bool   // CREATE TABLE … AS SELECT
-	drops   string // the table that a DROP TABLE removes
-	pragma  string
-	vacuum  bool
-	plain   bool      // was checked, and need not be again
-	view    bool      // direct target is a view
-	vtab    *relation // direct target is a virtual table
+	loaded int      // which reading of the schema they were gathered under
+	writes []string // tables written, by triggers too
+	direct []string // tables, views and virtual tables named by the statement itself
+	ddl    bool     // changes the schema of main
+	create string   // the object that a CREATE makes
+	kind   DDLKind
+	ctas   bool   // CREATE TABLE … AS SELECT
+	drops  string // the table that a DROP TABLE removes
+	on     string // the table that an index, a trigger or an ALTER TABLE is about
+	steps  []step // writes by triggers
+	pragma string
+	vacuum bool
+	plain  bool      // was checked, and need not be again
+	view   bool      // direct target is a view
+	vtab   *relation // direct target is a virtual table
 }
 
-// observe is the authorizer's callback. It only listens, and denies nothing.
+// step is a write by a trigger.
+type step struct{ trigger, table string }
+
+// observe is the authorizer's callback. It listens, and denies only settings
+// that would undermine the capture.
 func (k *Capture) observe(a sqlite.Action) bool {
+	if a.Code == sqlite.ActPragma && undermines(strings.ToLower(a.Arg1), strings.ToLower(a.Arg2)) {
+		return false
+	}
 	f := k.gather
 	if f == nil {
 		return true
@@ -38,26 +48,56 @@ func (k *Capture) observe(a sqlite.Action) bool {
 		f.writes = appendNew(f.writes, a.Arg1)
 		if a.Trigger == "" {
 			f.direct = appendNew(f.direct, a.Arg1)
+		} else {
+			f.steps = append(f.steps, step{a.Trigger, a.Arg1})
 		}
-	case sqlite.ActCreateTable:
-		f.schemaChange(main, a.Arg1, DDLCreateTable)
-	case sqlite.ActCreateIndex:
-		f.schemaChange(main, a.Arg1, DDLCreateIndex)
-	case sqlite.ActCreateView, sqlite.ActCreateTrigger, sqlite.ActCreateVTable:
-		f.schemaChange(main, a.Arg1, DDLOther)
-	case sqlite.ActDropTable, sqlite.ActDropVTable:
-		f.schemaChange(main, "", DDLOther)
-		f.drops = a.Arg1
-	case sqlite.ActDropIndex, sqlite.ActDropView, sqlite.ActDropTrigger:
-		f.schemaChange(main, "", DDLOther)
 	case sqlite.ActAlterTable:
 		f.schemaChange(a.Arg1 == "main", "", DDLOther)
+		f.on = a.Arg2
+	default:
+		if main && !hasPrefixFold(a.Arg1, "sqlite_") { // statistics are the file's own
+			f.observeSchema(a)
+		}
+	}
+	return true
+}
+
+// undermines reports whether a setting would let writes past the capture, or
+// past what the server checks.
+func undermines(pragma, value string) bool {
+	switch pragma {
+	case "foreign_keys":
+		return slices.Contains([]string{"0", "off", "no", "false"}, value)
+	case "writable_schema":
+		return value != "" && !slices.Contains([]string{"0", "off", "no", "false"}, value)
+	case "journal_mode":
+		return value != "" && value != "wal"
+	}
+	return false
+}
+
+func (f *facts) observeSchema(a sqlite.Action) {
+	switch a.Code {
+	case sqlite.ActCreateTable:
+		f.schemaChange(true, a.Arg1, DDLCreateTable)
+	case sqlite.ActCreateIndex:
+		f.schemaChange(true, a.Arg1, DDLCreateIndex)
+		f.on = a.Arg2
+	case sqlite.ActCreateTrigger:
+		f.schemaChange(true, a.Arg1, DDLOther)
+		f.on = a.Arg2
+	case sqlite.ActCreateView, sqlite.ActCreateVTable:
+		f.schemaChange(true, a.Arg1, DDLOther)
+	case sqlite.ActDropTable, sqlite.ActDropVTable:
+		f.schemaChange(true, "", DDLOther)
+		f.drops = a.Arg1
+	case sqlite.ActDropIndex, sqlite.ActDropView, sqlite.ActDropTrigger:
+		f.schemaChange(true, "", DDLOther)
 	case sqlite.ActPragma:
 		f.pragma = strings.ToLower(a.Arg1)
 	case sqlite.ActSelect:
 		f.ctas = f.ddl && f.kind == DDLCreateTable
 	}
-	return true
 }
 
 func (f *facts) schemaChange(main bool, create string, kind DDLKind) {
@@ -83,10 +123,10 @@ func appendNew(list []string, s string) []string {
 // facts returns what is known of a statement, preparing it once more if need
 // be: the authorizer speaks only then.
 func (k *Capture) facts(st *sqlite.Stmt) (*facts, error) {
-	if f, ok := st.Tag.(*facts); ok && f.version == k.schema.version {
+	if f, ok := st.Tag.(*facts); ok && f.loaded == k.schema.loaded {
 		return f, nil
 	}
-	f := &facts{version: k.schema.version}
+	f := &facts{loaded: k.schema.loaded}
 	k.gather = f
 	probe, _, err := k.conn.Prepare(st.SQL())
 	k.gather = nil

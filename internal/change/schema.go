@@ -63,8 +63,11 @@ func (r *relation) lacksKey(t *Table) string {
 type schema struct {
 	conn    *sqlite.Conn
 	version int64
+	loaded  int                  // how often it was read
 	rels    map[string]*relation // by name as SQLite gives it
 	vtabs   bool
+	// triggers are the tables and views that triggers belong to.
+	triggers map[string]string
 }
 
 func newSchema(c *sqlite.Conn) *schema {
@@ -78,10 +81,14 @@ func (s *schema) refresh() error {
 	if err != nil {
 		return fmt.Errorf("change: schema version: %w", err)
 	}
-	if v != s.version {
-		s.version = v
-		return s.load()
+	if v == s.version {
+		return nil
 	}
+	s.forget()
+	if err := s.load(); err != nil {
+		return err
+	}
+	s.version = v
 	return nil
 }
 
@@ -90,6 +97,7 @@ func (s *schema) forget() { s.version = -1 }
 
 // load reads the whole schema.
 func (s *schema) load() error {
+	s.loaded++
 	s.rels = map[string]*relation{}
 	s.vtabs = false
 	st, err := s.conn.Cached("SELECT l.name, l.type, l.wr, coalesce(m.sql,'') FROM pragma_table_list l " +
@@ -139,7 +147,26 @@ func (s *schema) load() error {
 		}
 	}
 	s.linkContent(rels, ddl)
-	return nil
+	return s.loadTriggers()
+}
+
+func (s *schema) loadTriggers() error {
+	s.triggers = map[string]string{}
+	st, err := s.conn.Cached("SELECT name, tbl_name FROM main.sqlite_schema WHERE type='trigger'")
+	if err != nil {
+		return fmt.Errorf("change: read triggers: %w", err)
+	}
+	defer st.Done()
+	for {
+		row, err := st.Step()
+		if err != nil {
+			return fmt.Errorf("change: read triggers: %w", err)
+		}
+		if !row {
+			return nil
+		}
+		s.triggers[st.ColumnText(0)] = st.ColumnText(1)
+	}
 }
 
 func (s *schema) loadColumns(r *relation, ddl string) error {
@@ -193,8 +220,15 @@ func (s *schema) loadColumns(r *relation, ddl string) error {
 		r.PK = order
 	}
 	r.rowid = r.rowidName()
-	r.autoinc = r.IPK != "" && containsFold(ddl, "autoincrement")
+	r.autoinc = r.IPK != "" && containsFold(normalDDL(ddl), "autoincrement") && s.hasSequences()
 	return nil
+}
+
+// hasSequences reports whether there are AUTOINCREMENT counters at all: the word
+// alone may be somebody's comment.
+func (s *schema) hasSequences() bool {
+	n, err := s.conn.QueryInt("SELECT count(*) FROM main.sqlite_schema WHERE name='sqlite_sequence'")
+	return err == nil && n > 0
 }
 
 // isIPK tells INTEGER PRIMARY KEY from INTEGER PRIMARY KEY DESC: only the
@@ -224,9 +258,10 @@ next:
 	return "rowid"
 }
 
-// loadForeignKeys keeps the single-column references to a parent's rowid.
+// loadForeignKeys keeps the columns that refer to a parent's rowid, alone or
+// with others.
 func (s *schema) loadForeignKeys(r *relation) error {
-	st, err := s.conn.Cached(`SELECT "table", "from", coalesce("to",''), (SELECT count(*) FROM pragma_foreign_key_list(?1) o WHERE o.id=l.id) FROM pragma_foreign_key_list(?1) l`)
+	st, err := s.conn.Cached(`SELECT "table", "from", coalesce("to",'') FROM pragma_foreign_key_list(?1)`)
 	if err != nil {
 		return fmt.Errorf("change: read foreign keys of %s: %w", r.Name, err)
 	}
@@ -244,7 +279,7 @@ func (s *schema) loadForeignKeys(r *relation) error {
 		}
 		parent := s.find(st.ColumnText(0))
 		from, to := st.ColumnText(1), st.ColumnText(2)
-		if parent == nil || parent.IPK == "" || st.ColumnInt64(3) != 1 || to != "" && !strings.EqualFold(to, parent.IPK) {
+		if parent == nil || parent.IPK == "" || to != "" && !strings.EqualFold(to, parent.IPK) {
 			continue
 		}
 		fk := foreignKey{col: -1, parent: parent.Name}
