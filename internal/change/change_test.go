@@ -1,6 +1,7 @@
 package change_test
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -297,5 +298,40 @@ func TestFailedStatements(t *testing.T) {
 	a.undo(recode(t, c, change.ViewFull))
 	if got := a.dump(); got != before {
 		t.Errorf("undone:\n%s\nwant:\n%s", got, before)
+	}
+}
+
+// The room made for an encoding does not follow from its first rows alone: a
+// few large ones before many small ones took gigabytes once.
+func TestAppendRoom(t *testing.T) {
+	tb := &change.Table{Name: "t", IPK: "id", Cols: []string{"a"}}
+	c := &change.Change{}
+	for i := range 20_000 {
+		v := sqlite.Int(1)
+		if i < 64 {
+			v = sqlite.Blob(make([]byte, 10_000))
+		}
+		c.Events = append(c.Events, change.Event{Op: change.OpInsert, Effect: true, Intent: true, Table: tb, RowID: int64(i), NewRowID: int64(i), New: []sqlite.Value{v}})
+	}
+	if b := c.Append(nil, change.ViewIntents); cap(b) > 3*len(b) {
+		t.Errorf("%d bytes of room for %d", cap(b), len(b))
+	}
+}
+
+// A hostile change can't make its decoder take much more memory than allowed.
+func TestDecodeBudget(t *testing.T) {
+	a := open(t, change.Options{})
+	cols := make([]string, 500)
+	for i := range cols {
+		cols[i] = fmt.Sprintf("c%d", i)
+	}
+	a.do("CREATE TABLE wide(id INTEGER PRIMARY KEY," + strings.Join(cols, ",") + ")")
+	a.do("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<200) INSERT INTO wide(id) SELECT i FROM n")
+	b := a.do("UPDATE wide SET c7=1").Append(nil, change.ViewIntents)
+	if _, err := (&change.Decoder{Budget: 1 << 20}).Decode(b); !errors.Is(err, wire.ErrTooLarge) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := (&change.Decoder{Budget: 32 << 20}).Decode(b); err != nil {
+		t.Error(err)
 	}
 }

@@ -43,9 +43,6 @@ const (
 	headOps    = 7
 )
 
-// sampled is how many events tell how large the encoding of all will be.
-const sampled = 64
-
 // maxColumns is SQLite's highest limit on columns.
 const maxColumns = 32767
 
@@ -77,11 +74,8 @@ func (c *Change) Append(dst []byte, view View) []byte {
 	dict := e.b
 	e.b = wire.AppendBytes(append(dst, byte(view)), dict)
 	e.b = binary.AppendUvarint(e.b, uint64(n))
-	start := len(e.b)
+	e.b = slices.Grow(e.b, e.size(c))
 	for i := range c.Events {
-		if i == sampled { // the rest is probably like them
-			e.b = slices.Grow(e.b, (len(e.b)-start)*(len(c.Events)/sampled)*9/8)
-		}
 		if ev := &c.Events[i]; e.selects(ev) {
 			e.event(ev)
 		}
@@ -97,6 +91,27 @@ func (c *Change) Append(dst []byte, view View) []byte {
 		e.b = binary.AppendVarint(e.b, s.After)
 	}
 	return e.b
+}
+
+// size returns about how many bytes the selected events will take.
+func (e *encoder) size(c *Change) int {
+	n := 0
+	for i := range c.Events {
+		ev := &c.Events[i]
+		if !e.selects(ev) {
+			continue
+		}
+		n += 12
+		for j := range ev.New {
+			n += 3 + len(ev.New[j].B)
+		}
+		if e.view != ViewEffects {
+			for j := range ev.Old {
+				n += 3 + len(ev.Old[j].B)
+			}
+		}
+	}
+	return n
 }
 
 // EffectsHash returns a hash of the change's effects. Two executions with the
@@ -323,8 +338,22 @@ func Decode(b []byte) (*Change, error) { return new(Decoder).Decode(b) }
 // Decoder decodes many changes and shares their tables: those of equal
 // dictionaries are the same pointers.
 type Decoder struct {
+	// Budget bounds the memory that decoded changes may take, in bytes, beyond
+	// sixteen times their encoding; 0 is no bound. A few bytes can say that one
+	// column of two thousand changed.
+	Budget int
+
 	dicts map[string][]*Table
+	used  int
 }
+
+// Sizes of what is decoded, in bytes, and how many events room is made for
+// before any is there.
+const (
+	eventSize   = 128
+	valueSize   = 40
+	firstEvents = 4096
+)
 
 // maxDicts bounds what a Decoder remembers.
 const maxDicts = 1000
@@ -359,12 +388,21 @@ func (d *Decoder) Decode(b []byte) (*Change, error) {
 	}
 	tables := d.dict(r)
 	c := &Change{}
-	if n := r.Count(2); n > 0 {
-		c.Events = make([]Event, n)
-	}
-	for i := range c.Events {
-		if readEvent(r, &c.Events[i], tables); r.Err() != nil {
+	n := r.Count(2)
+	c.Events = make([]Event, 0, min(n, firstEvents))
+	d.used -= 16 * len(b)
+	for range n {
+		c.Events = append(c.Events, Event{})
+		e := &c.Events[len(c.Events)-1]
+		if readEvent(r, e, tables); r.Err() != nil {
 			break
+		}
+		d.used += eventSize + valueSize*(len(e.Old)+len(e.New))
+		if e.Statement != nil {
+			d.used += valueSize * len(e.Args)
+		}
+		if d.Budget > 0 && d.used > d.Budget {
+			return nil, fmt.Errorf("change: decode: %w: the rows take more than %d bytes of memory", wire.ErrTooLarge, d.Budget)
 		}
 	}
 	if n := r.Count(3); n > 0 {

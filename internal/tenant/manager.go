@@ -27,6 +27,7 @@ type Config struct {
 	IdleClose   time.Duration // a database unused for as long is closed; 0: ten seconds
 	MaxWait     time.Duration // longest long poll; 0: one minute
 	MaxPages    uint32        // largest database, in pages of 4096 bytes; 0: 2^24 (64 GiB)
+	MaxDecoded  int           // memory of one request's decoded changes, bytes, beyond 16 times their size; 0: 256 MiB
 	MaxConflict int           // conflicts recorded for one request; 0: 10,000
 	// StatementTimeout bounds the time a request's changes may take to
 	// execute; 0: 30 seconds.
@@ -48,6 +49,9 @@ func (c *Config) withDefaults() {
 	}
 	if c.MaxPages == 0 {
 		c.MaxPages = 1 << 24
+	}
+	if c.MaxDecoded <= 0 {
+		c.MaxDecoded = 256 << 20
 	}
 	if c.MaxConflict <= 0 {
 		c.MaxConflict = 10_000

@@ -145,6 +145,8 @@ func (p *execution) commit(ctx context.Context, s *replicaState) (history.Head, 
 // refusal maps errors of execution to this package's.
 func refusal(err error) error {
 	switch {
+	case errors.Is(err, wire.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case errors.Is(err, wire.ErrMalformed):
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	case sqlite.IsInterrupt(err):
@@ -202,7 +204,7 @@ func (p *execution) transaction() error {
 // changes runs the changes that are new, and tells the executor about those
 // that were executed before.
 func (p *execution) changes(x *change.Executor) error {
-	var dec change.Decoder
+	dec := change.Decoder{Budget: p.d.m.cfg.MaxDecoded}
 	fresh := p.req.Changes[p.known.dup:]
 	for i := range p.req.Changes[:p.known.dup] {
 		c, err := dec.Decode(p.req.Changes[i].Body)
@@ -330,7 +332,7 @@ func (p *execution) skipOp(at opAt, err error) {
 // runStrict runs the strict transaction: all of it, unchanged, or nothing.
 func (p *execution) runStrict(x *change.Executor) error {
 	d := p.d
-	c, err := change.Decode(p.req.Strict.Body)
+	c, err := (&change.Decoder{Budget: d.m.cfg.MaxDecoded}).Decode(p.req.Strict.Body)
 	if err != nil {
 		return err
 	}

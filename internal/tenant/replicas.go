@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -156,7 +157,12 @@ type executedChanges struct {
 // executed reads what is kept about the changes from first to last.
 func (d *database) executed(ctx context.Context, id wire.ReplicaID, first, last uint64) (*executedChanges, error) {
 	e := &executedChanges{chain: map[uint64]uint64{}, results: map[uint64][]wire.OpResult{}}
-	prefix := batchPrefix(id)
+	// Batches are found by their last change: the common digits of both bounds
+	// keep the scan short.
+	prefix := batchKey(id, first)
+	for end := batchKey(id, last); !strings.HasPrefix(end, prefix); {
+		prefix = prefix[:len(prefix)-1]
+	}
 	for m, err := range d.m.cfg.Store.Metas(ctx, d.id(), prefix) {
 		if err != nil {
 			return nil, translate(err)
