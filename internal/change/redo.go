@@ -27,6 +27,18 @@ func (c *Change) IntentsOnly() *Change {
 	return out
 }
 
+// Bare reports whether the change has intents on rows, and no effects.
+func (c *Change) Bare() bool {
+	intents := false
+	for i := range c.Events {
+		if c.Events[i].Effect {
+			return false
+		}
+		intents = intents || c.Events[i].Op <= OpDelete
+	}
+	return intents
+}
+
 // Combine returns a change with the given intents and the effects that they
 // had. If the effects were captured with the same intents, those are stored
 // once.

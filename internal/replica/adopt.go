@@ -39,9 +39,8 @@ func (r *Replica) prepare(ctx context.Context) error {
 // changeMode lets a file be opened in another mode. A file that only pushed
 // lacks what others did, and starts from a snapshot.
 func (r *Replica) changeMode(c *sqlite.Conn, s *state) error {
-	if s.mode == PushOnly {
-		s.base.Seq = 0
-		s.base.Hash = [8]byte{}
+	if s.mode == PushOnly && (s.acked > 0 || s.base.Seq > 0) {
+		s.base = lostBase
 	}
 	if r.cfg.Mode == PullOnly {
 		if last, _, err := lastPending(c); err != nil {

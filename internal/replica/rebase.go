@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -288,7 +289,10 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 	if err != nil {
 		return done, err
 	}
-	if !undoable {
+	// Changes that are sent once more, because the server lost them, are kept
+	// without their effects, which are in the file all the same.
+	resent := slices.ContainsFunc(list, func(m mine) bool { return m.id <= acked && m.ch.Bare() })
+	if !undoable || resent {
 		return done, x.renumberInPlace(c, k, list, resp, acked)
 	}
 	k.Suspend()

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -75,6 +76,13 @@ func (x *exchange) newIdentity(c *sqlite.Conn, s *state, after uint64) error {
 func (x *exchange) behind(ctx context.Context, resp *wire.Response) (outcome, error) {
 	err := x.move(ctx, func(c *sqlite.Conn, s *state) error {
 		if x.o.pull {
+			if s.base.Seq > 0 && s.base != lostBase {
+				// What the file has of others, and of its own that it can't
+				// send again, the server may lack for good.
+				if err := x.keepCopy(errors.New("the server lacks what the file has from it")); err != nil {
+					return err
+				}
+			}
 			s.base = lostBase
 		}
 		if resp.Last >= s.acked {
@@ -124,15 +132,24 @@ func (x *exchange) diverged(ctx context.Context, cause error) (outcome, error) {
 	if !x.o.pull {
 		return done, fmt.Errorf("%w: %w", ErrDiverged, cause)
 	}
-	path := fmt.Sprintf("%s.diverged-%s", x.r.cfg.Path, time.Now().UTC().Format("20060102T150405.000"))
 	unlock, err := x.r.cfg.Lock(ctx)
 	if err != nil {
 		return done, err
 	}
 	defer unlock()
+	if err := x.keepCopy(cause); err != nil {
+		return done, fmt.Errorf("%w: %w", ErrDiverged, err)
+	}
+	return snapshot, nil
+}
+
+// keepCopy keeps a copy of the file beside it, before it is taken back to the
+// server's state. The process's lock is held.
+func (x *exchange) keepCopy(cause error) error {
+	path := fmt.Sprintf("%s.diverged-%s", x.r.cfg.Path, time.Now().UTC().Format("20060102T150405.000"))
 	c, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{NoCreate: true, BusyTimeout: 30 * time.Second})
 	if err != nil {
-		return done, err
+		return err
 	}
 	err = c.ExecArgs("VACUUM INTO ?", sqlite.Text(path))
 	if cerr := c.Close(); err == nil {
@@ -140,11 +157,11 @@ func (x *exchange) diverged(ctx context.Context, cause error) (outcome, error) {
 	}
 	if err != nil {
 		_ = os.Remove(path)
-		return done, fmt.Errorf("%w: %w; and no copy could be made: %w", ErrDiverged, cause, err)
+		return fmt.Errorf("%w; and no copy could be made: %w", cause, err)
 	}
 	x.rep.Diverged = path
-	x.r.cfg.Logger.Error("the file differs from its history; it goes on from the server's state", "path", x.r.cfg.Path, "copy", path, "err", cause)
-	return snapshot, nil
+	x.r.cfg.Logger.Error("the file goes on from the server's state; a copy of it is kept", "path", x.r.cfg.Path, "copy", path, "err", cause)
+	return nil
 }
 
 // foreignSchema deals with a schema that another program changed: what is new
