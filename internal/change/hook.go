@@ -59,7 +59,7 @@ func (k *Capture) add(r *relation, ev Event, depth int) {
 	f := k.cur
 	switch {
 	case r.kind == relShadow:
-		if f != nil && f.vtab != nil && r.content == f.vtab {
+		if f != nil && f.vtab != nil && r.content != nil && r.content.Name == f.vtab.Name {
 			k.push(contentIntent(r, ev))
 		}
 	case k.schema.vtabs:
