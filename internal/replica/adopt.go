@@ -3,15 +3,20 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
 )
 
 // prepare makes a file ready: the first time it gives it an identity and
 // takes what it holds for a change to be sent.
 func (r *Replica) prepare(ctx context.Context) error {
 	return r.locked(ctx, func(c *sqlite.Conn, k *change.Capture) error {
+		if err := checkFormat(c); err != nil {
+			return err
+		}
 		if err := c.Exec(fileSchema); err != nil {
 			return err
 		}
@@ -34,6 +39,22 @@ func (r *Replica) prepare(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// checkFormat refuses files whose pages can't be replaced by those of a server.
+func checkFormat(c *sqlite.Conn) error {
+	size, err := c.QueryInt("PRAGMA page_size")
+	if err != nil {
+		return err
+	}
+	if size != wire.PageSize {
+		return fmt.Errorf("the file has pages of %d bytes, sync needs %d: without agentdb, run PRAGMA journal_mode=DELETE; PRAGMA page_size=%d; VACUUM", size, wire.PageSize, wire.PageSize)
+	}
+	encoding, err := c.QueryText("PRAGMA encoding")
+	if err == nil && encoding != "UTF-8" {
+		err = fmt.Errorf("the file's text is %s, sync needs UTF-8: copy it into a new file", encoding)
+	}
+	return err
 }
 
 // changeMode lets a file be opened in another mode. A file that only pushed

@@ -91,9 +91,13 @@ func (b *background) round(ctx context.Context, failed bool) error {
 	}
 	poll, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := make(chan struct{})
-	defer close(stop)
+	stop, ended := make(chan struct{}), make(chan struct{})
+	defer func() {
+		close(stop)
+		<-ended // else it might swallow a later wake-up
+	}()
 	go func() {
+		defer close(ended)
 		select {
 		case <-b.wakeup:
 			cancel(errWoken)

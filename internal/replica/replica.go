@@ -213,6 +213,9 @@ func (r *Replica) noteSync(rep *Report, err error) {
 	defer r.mu.Unlock()
 	r.status.BytesSent += rep.BytesSent
 	r.status.BytesReceived += rep.BytesReceived
+	if errors.Is(err, errWoken) {
+		return // the long poll was given up, for a sync
+	}
 	r.status.LastError = err
 	if err == nil {
 		r.status.LastSync = time.Now()

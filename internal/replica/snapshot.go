@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/change"
@@ -17,8 +19,7 @@ import (
 // beside it, with the pending changes redone, and then takes it over in one
 // transaction.
 func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err error) {
-	path := x.r.cfg.Path + "-agentdb-snapshot"
-	removeTemp(path)
+	path := x.r.tempPath()
 	defer removeTemp(path)
 	before := a.count.n
 	err = receive(a, path)
@@ -50,6 +51,25 @@ func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err er
 	}
 	return done, nil
 }
+
+// tempPath returns a new name for a snapshot's file: several syncs may receive
+// one at the same time, in several processes. It removes what a crash left.
+func (r *Replica) tempPath() string {
+	dir, prefix := filepath.Dir(r.cfg.Path), filepath.Base(r.cfg.Path)+"-agentdb-snapshot-"
+	entries, _ := os.ReadDir(dir) // without a list nothing is removed
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandonedAfter {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	return filepath.Join(dir, fmt.Sprintf("%s%016x", prefix, newNonce()))
+}
+
+// abandonedAfter is the age of a snapshot's file that nobody writes any more.
+const abandonedAfter = time.Hour
 
 func removeTemp(path string) {
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
