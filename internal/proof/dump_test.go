@@ -208,8 +208,8 @@ func (s *state) readTable(c *sqlite.Conn, name string, withoutRowID bool) error 
 	}
 	s.rows[name] = out
 	if name == "agentdb_conflicts" {
-		s.lost = strings.Join(out, "\n")
-		return nil
+		s.lost, err = c.QueryText("SELECT coalesce(group_concat(coalesce(losing, '') || coalesce(winning, ''), char(10)), '') FROM agentdb_conflicts")
+		return err
 	}
 	if strings.HasPrefix(name, "log") {
 		return nil

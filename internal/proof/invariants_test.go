@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"math/rand/v2"
 
 	"github.com/agentdb/agentdb"
 	"github.com/agentdb/agentdb/internal/sqlite"

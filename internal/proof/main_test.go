@@ -15,7 +15,7 @@ var (
 	flagRounds  = flag.Int("proof.rounds", 300, "rounds of TestReplicas, over all its schemas")
 	flagSeed    = flag.Uint64("proof.seed", 1, "first seed of the random tests; 0 takes one from the clock")
 	flagSoak    = flag.Duration("proof.soak", 0, "how long TestSoak goes on; 0 skips it")
-	flagWithout = flag.String("proof.without", "", "parts of random schemas to leave out: fts, view, log, counts, policy, ddl, second")
+	flagWithout = flag.String("proof.without", "", "parts of random schemas to leave out: fts, view, log, counts, policy, ddl, second, push")
 	flagSkip    = flag.String("proof.skip", "", "rounds of TestReplicas to leave out, by number, to find those that a failure needs")
 	flagKills   = flag.Int("proof.kills", 4, "how often each crash test kills its process")
 )

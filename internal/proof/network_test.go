@@ -387,3 +387,57 @@ func TestWatch(t *testing.T) {
 		t.Error("watch goes on after its context")
 	}
 }
+
+// TestWriteDuringSync commits while a sync is under way: before the server has
+// the request, and while the answer is on its way.
+func TestWriteDuringSync(t *testing.T) {
+	for _, mode := range []agentdb.SyncMode{agentdb.SyncFull, agentdb.SyncPush} {
+		for _, lost := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v/%v", mode, lost), func(t *testing.T) { testWriteDuringSync(t, mode, lost) })
+		}
+	}
+}
+
+func testWriteDuringSync(t *testing.T, mode agentdb.SyncMode, lost bool) {
+	l := newLab(t)
+	a, b := l.agent("a", agentdb.SyncFull), l.agent("b", mode)
+	for _, x := range []*agent{a, b} {
+		x.exec("CREATE TABLE IF NOT EXISTS p (id INTEGER PRIMARY KEY, name TEXT); CREATE TABLE IF NOT EXISTS c (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p(id), name TEXT)")
+	}
+	a.exec("INSERT INTO p (name) VALUES ('a'), ('a2'), ('a3')")
+	a.exec("INSERT INTO c (p, name) VALUES (1, 'a'), (2, 'a2')")
+	a.sync()
+	const pause = 150 * time.Millisecond
+	b.exec("INSERT INTO p (name) VALUES ('b')")
+	b.exec("INSERT INTO c (p, name) VALUES (1, 'b')")
+	child := func(name string) {
+		t.Helper()
+		b.exec("INSERT INTO c (p, name) SELECT id, ? FROM p WHERE name = 'b'", name)
+		b.exec("UPDATE c SET name = name || '.' WHERE name = ?", name)
+	}
+	for range 2 {
+		if lost {
+			b.proxy.do(fault{delay: pause, kind: faultDropAnswer})
+		} else {
+			b.proxy.do(fault{delay: pause})
+		}
+		done := make(chan error)
+		go func() {
+			_, err := b.Sync(bg(t))
+			done <- err
+		}()
+		time.Sleep(pause / 2)
+		child("b") // before the server has seen anything
+		time.Sleep(pause)
+		child("b") // the server has answered
+		if err := <-done; (err != nil) != lost {
+			t.Errorf("sync: %v", err)
+		}
+		child("b")
+	}
+	b.sync()
+	b.sync()
+	a.sync()
+	want(t, "children of their parents", get[int](t, a.DB, "SELECT count(*) FROM c JOIN p ON p.id = c.p WHERE rtrim(c.name, '.') = p.name"), 9)
+	want(t, "renamed", get[int](t, a.DB, "SELECT count(*) FROM c WHERE name = 'b.'"), 7)
+}

@@ -400,11 +400,12 @@ func (a *actor) transaction(ctx context.Context, tx *agentdb.Tx, rec *record) er
 			saved = append(saved, point{rec.mark(), snap})
 			rec.sql = append(rec.sql, "SAVEPOINT")
 		case len(saved) > 0 && a.chance(3):
-			n := a.rng.IntN(len(saved))
+			n, sql := a.rng.IntN(len(saved)), rec.sql
 			if _, err := tx.Exec(ctx, fmt.Sprintf("ROLLBACK TO s%d", n)); err != nil {
 				return err
 			}
 			*rec, snap, saved = saved[n].rec, saved[n].snap, saved[:n+1]
+			rec.sql = append(sql, fmt.Sprint("ROLLBACK TO the one at ", n))
 		}
 		if snap, err = a.step(ctx, tx, snap, rec); err != nil {
 			return err

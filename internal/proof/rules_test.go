@@ -281,3 +281,47 @@ func TestSchemaChanges(t *testing.T) {
 		settle(as...)
 	}
 }
+
+// TestSavepoints undoes writes to a full text table, and goes on.
+func TestSavepoints(t *testing.T) {
+	for _, table := range []string{"CREATE VIRTUAL TABLE f USING fts5(tok, body)", "CREATE TABLE f (tok, body)", "CREATE TABLE f (tok PRIMARY KEY, body) WITHOUT ROWID"} {
+		for _, look := range []bool{false, true} {
+			t.Run(fmt.Sprint(table, look), func(t *testing.T) {
+				l := newLab(t)
+				as := l.full(2)
+				as[0].exec(table)
+				as[0].exec("CREATE TABLE other (x)")
+				settle(as...)
+				err := as[1].Update(bg(t), func(tx *agentdb.Tx) error {
+					exec(t, tx, "SAVEPOINT s")
+					exec(t, tx, "INSERT INTO f VALUES (?, ?)", "undone", "ant")
+					if look {
+						all[string](t, tx, "SELECT tok FROM f")
+					}
+					exec(t, tx, "ROLLBACK TO s")
+					exec(t, tx, "INSERT INTO other VALUES (1)")
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				as[1].exec("INSERT INTO f VALUES (?, ?)", "kept", "bee")
+				err = as[1].Update(bg(t), func(tx *agentdb.Tx) error {
+					exec(t, tx, "INSERT INTO f VALUES (?, ?)", "kept too", "bee")
+					exec(t, tx, "SAVEPOINT s")
+					exec(t, tx, "UPDATE f SET body = 'undone'")
+					exec(t, tx, "ROLLBACK TO s")
+					exec(t, tx, "INSERT INTO f VALUES (?, ?)", "kept as well", "bee")
+					exec(t, tx, "RELEASE s")
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				settle(as...)
+				want(t, "rows", fmt.Sprint(as[0].texts("SELECT tok FROM f WHERE body = 'bee' ORDER BY tok")), "[kept kept as well kept too]")
+				want(t, "other rows", get[int](t, as[0].DB, "SELECT count(*) FROM other"), 1)
+			})
+		}
+	}
+}

@@ -85,7 +85,7 @@ func randomSchema(r *rand.Rand) *schema {
 		s.tables = append(s.tables, s.randomTable(r, i))
 	}
 	for _, t := range s.tables {
-		if p := t.parent; p != nil && p != t && p.counts == nil && t.kind != keyOne && r.IntN(2) == 0 && len(p.key()) == 1 && !t.unique {
+		if p := t.parent; p != nil && p != t && !p.natural && p.counts == nil && t.kind != keyOne && r.IntN(2) == 0 && len(p.key()) == 1 && !t.unique {
 			p.counts = t
 		}
 	}

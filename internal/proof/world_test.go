@@ -39,9 +39,10 @@ type world struct {
 	schema  *schema
 	model   *model
 	reps    []*replica
-	journal []string // what was done, for the failure's report
+	mu      sync.Mutex
+	journal []string // what was done, for the failure's report; guarded by mu
 	refused map[string]int
-	racing  bool // several goroutines at work: no journal, order unknown
+	racing  bool // several goroutines at work: the order is unknown
 }
 
 const database = "proof"
@@ -50,6 +51,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	w := &world{t: t, seed: seed, rng: rng, node: newNode(t), schema: randomSchema(rng), model: newModel(), refused: map[string]int{}}
 	modes := []agentdb.SyncMode{agentdb.SyncFull, agentdb.SyncFull, agentdb.SyncFull, agentdb.SyncPull, agentdb.SyncPush}
+	if strings.Contains(*flagWithout, "push") {
+		modes = modes[:4]
+	}
 	for i, mode := range modes {
 		r := &replica{name: fmt.Sprintf("%c", 'A'+i), mode: mode, path: filepath.Join(t.TempDir(), fmt.Sprintf("%c-%v.db", 'A'+i, mode)), proxy: newProxy(t, w.node)}
 		r.actor = &actor{rng: rand.New(rand.NewPCG(seed, uint64(100+i))), schema: w.schema, name: r.name}
@@ -74,7 +78,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 
 // explain prints how to see the failure again.
 func (w *world) explain() {
-	from := max(0, len(w.journal)-400)
+	from := max(0, len(w.journal)-4000)
 	if lost, err := agentdb.All[[]any](context.Background(), w.reps[0].db, "SELECT * FROM agentdb_conflicts"); err == nil {
 		for _, l := range lost {
 			w.journal = append(w.journal, fmt.Sprintf("conflict %v", l))
@@ -87,9 +91,9 @@ func (w *world) explain() {
 }
 
 func (w *world) note(format string, args ...any) {
-	if !w.racing {
-		w.journal = append(w.journal, fmt.Sprintf(format, args...))
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.journal = append(w.journal, fmt.Sprintf(format, args...))
 }
 
 func (w *world) options(r *replica) *agentdb.Options {
