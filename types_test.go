@@ -89,8 +89,13 @@ func TestArgumentsThatAreRefused(t *testing.T) {
 	db := open(t, nil)
 	mustExec(t, db, "CREATE TABLE v (x)")
 	bad := []any{
-		uint64(math.MaxInt64 + 1), math.NaN(), float32(math.NaN()), struct{ A int }{1}, []int{1}, map[string]int{}, [2]byte{},
-		time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC), make(chan int), failing{},
+		uint64(math.MaxInt64 + 1), math.NaN(), float32(math.NaN()),
+		struct{ A int }{1},
+		[]int{1},
+		map[string]int{},
+		[2]byte{},
+		time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC), make(chan int),
+		failing{},
 	}
 	for _, v := range bad {
 		if _, err := db.Exec(ctx, "INSERT INTO v VALUES (?)", v); err == nil {
