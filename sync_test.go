@@ -123,3 +123,26 @@ func TestPushLearnsIDs(t *testing.T) {
 		})
 	}
 }
+
+// TestConflictSaysWhatWasWritten: a row that refers to one that is gone is
+// recorded with the id that its author wrote.
+func TestConflictSaysWhatWasWritten(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE ch(id INTEGER PRIMARY KEY, t INTEGER REFERENCES t(id)); INSERT INTO t VALUES(4,'old')")
+	mustSync(t, a)
+	mustSync(t, b)
+	runSQL(t, a, "DELETE FROM t WHERE id=4; INSERT INTO t VALUES(4,'new')")
+	mustSync(t, a)
+	runSQL(t, b, "INSERT INTO ch VALUES(1,4)")
+	if _, err := b.Pull(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, b)
+	if got := linesOf(t, b, "SELECT kind, key, losing FROM agentdb_conflicts"); got != `[[foreign-key 1 {"id":1,"t":4}]]` {
+		t.Error(got)
+	}
+	if got := linesOf(t, b, "SELECT count(*) FROM ch"); got != "[[0]]" {
+		t.Error(got)
+	}
+}

@@ -35,6 +35,14 @@ func (k *Capture) Adopt(known map[string]string) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	guards, err := k.guards()
+	if err != nil {
+		return nil, err
+	}
+	guarded := map[string]int{}
+	for _, table := range guards {
+		guarded[table]++
+	}
 	var fresh []object
 	left := len(known)
 	for _, o := range objects {
@@ -47,6 +55,8 @@ func (k *Capture) Adopt(known map[string]string) (*Change, error) {
 			fresh = append(fresh, o)
 		case sql != o.sql:
 			return nil, fmt.Errorf("%w: %s %s", ErrForeign, o.typ, o.name)
+		case k.opt.Guard && o.typ == "table" && k.guardable(o.name) && guarded[o.name] < len(guardedOps):
+			return nil, fmt.Errorf("%w: the guards of %s are gone, and it may have been written to", ErrForeign, o.name)
 		default:
 			left--
 		}

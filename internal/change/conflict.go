@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -162,7 +163,7 @@ func (x *Executor) reject(e *Event, kind, why string, winner *found) error {
 		if e.renamed {
 			was = e.was
 		}
-		gone := placeholder()
+		gone := placeholder(was)
 		x.setTo(idKey{e.Table.Name, was}, gone)
 		if r := x.cap.schema.find(e.Table.Name); r != nil && (r.autoKey() || hasNullKey(e)) {
 			e.RowID, e.NewRowID = gone, gone
@@ -180,8 +181,9 @@ func (x *Executor) reject(e *Event, kind, why string, winner *found) error {
 		c.Table, c.Losing = e.Name, statementJSON(e)
 	default:
 		c.Table = e.Table.Name
-		c.Key = keyJSON(e.Table, e.RowID, e.key())
-		c.Losing = eventJSON(e)
+		as := e.asWritten(x.cap.schema.find(e.Table.Name))
+		c.Key = keyJSON(as.Table, as.RowID, as.key())
+		c.Losing = eventJSON(as)
 	}
 	if winner != nil {
 		c.Winning = x.rowJSON(e.Table.Name, winner)
@@ -251,6 +253,28 @@ func (x *Executor) rowJSON(table string, f *found) string {
 	}
 	b.WriteByte('}')
 	return b.String()
+}
+
+// asWritten returns the event with the ids that placeholders stand for.
+func (e *Event) asWritten(r *relation) *Event {
+	as := *e
+	as.RowID, as.NewRowID = written(e.RowID), written(e.NewRowID)
+	if r == nil || len(r.fks) == 0 {
+		return &as
+	}
+	as.Old, as.New = slices.Clone(e.Old), slices.Clone(e.New)
+	for _, fk := range r.fks {
+		if fk.col < 0 {
+			continue
+		}
+		i := e.Table.column(r.Cols[fk.col])
+		for _, vals := range [][]sqlite.Value{as.Old, as.New} {
+			if i >= 0 && i < len(vals) && vals[i].Kind == sqlite.KindInteger {
+				vals[i].I = written(vals[i].I)
+			}
+		}
+	}
+	return &as
 }
 
 // eventJSON is what an operation wanted to write, or to delete.

@@ -275,8 +275,32 @@ func (x *Executor) freeID(r *relation) (int64, error) {
 	return 0, fmt.Errorf("change: no free id in %s", r.Name)
 }
 
-// placeholder returns a fresh id that no row has.
-func placeholder() int64 { return placeholderBelow - 1 - rand.Int64N(math.MaxInt64/2) }
+// placeholder returns a fresh id that no row has, in the place of one that a
+// row had. Where that one is small enough it can be read from the placeholder:
+// a record of a conflict says what was written.
+func placeholder(was int64) int64 {
+	was = written(was)
+	n := rand.Int64N(1 << placeholderFlag)
+	if 0 <= was && was < 1<<placeholderID {
+		n = 1<<placeholderFlag | rand.Int64N(1<<(placeholderFlag-placeholderID))<<placeholderID | was
+	}
+	return placeholderBelow - 1 - n
+}
+
+// A placeholder is placeholderBelow less one and 62 bits: the highest says that
+// the lowest placeholderID are the id that it stands for; the others are random.
+const (
+	placeholderFlag = 61
+	placeholderID   = 37
+)
+
+// written returns the id that a placeholder stands for, as far as it tells.
+func written(id int64) int64 {
+	if n := placeholderBelow - 1 - id; IsPlaceholder(id) && n>>placeholderFlag&1 == 1 {
+		return n & (1<<placeholderID - 1)
+	}
+	return id
+}
 
 // stmt returns a cached statement for a text made once.
 func (x *Executor) stmt(k stmtKey, sql func() string) (*sqlite.Stmt, error) {

@@ -66,7 +66,7 @@ func (x *Executor) Foreign(c *Change) {
 		}
 		switch {
 		case e.Op == OpDelete:
-			x.went.follow(idKey{e.Table.Name, e.RowID}, placeholder())
+			x.went.follow(idKey{e.Table.Name, e.RowID}, placeholder(e.RowID))
 		case e.Op == OpUpdate && e.NewRowID != e.RowID:
 			x.went.follow(idKey{e.Table.Name, e.RowID}, e.NewRowID)
 		}
@@ -127,7 +127,7 @@ func (x *Executor) Seed(c *Change, res []wire.OpResult) {
 			x.done(x.moving(e), x.went.final(k))
 		case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):
 		case r.Code == wire.OpRejected:
-			x.ids[k] = placeholder()
+			x.ids[k] = placeholder(k.id)
 		case r.Code == wire.OpNewID:
 			x.ids[k] = x.went.final(idKey{k.table, r.NewID})
 		default:

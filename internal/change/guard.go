@@ -16,6 +16,15 @@ const guardFunc = "agentdb_write_through_agentdb_only"
 
 const guardPrefix = Prefix + "guard_"
 
+// guardedOps are what guards protect a table from.
+var guardedOps = [...]string{"insert", "update", "delete"}
+
+// guardable reports whether a table is one that guards protect.
+func (k *Capture) guardable(name string) bool {
+	r := k.schema.rels[name]
+	return r != nil && r.kind == relTable && !r.skip
+}
+
 // AllowGuarded lets a connection write to guarded tables.
 func AllowGuarded(c *sqlite.Conn) error {
 	return c.CreateFunction(guardFunc, 0, true, func([]sqlite.Value) (sqlite.Value, error) {
@@ -47,7 +56,7 @@ func (k *Capture) guard() error {
 		if r.skip || r.kind != relTable {
 			continue
 		}
-		for _, op := range []string{"insert", "update", "delete"} {
+		for _, op := range guardedOps {
 			name := guardName(r.Name, op)
 			if have[name] == r.Name {
 				delete(have, name)

@@ -162,7 +162,7 @@ func (x *Executor) Back(c *Change) {
 	x.keys = maps.Clone(x.keysBack)
 	for _, e := range c.Intents() {
 		if e.Op == OpInsert && !e.Table.NoRowid && !x.refersByID(e.Table.Name) {
-			x.ids[idKey{e.Table.Name, e.RowID}] = placeholder()
+			x.ids[idKey{e.Table.Name, e.RowID}] = placeholder(e.RowID)
 		}
 		x.inVain(x.moving(e))
 	}

@@ -101,7 +101,7 @@ func (n *Renumbering) run() error {
 	slices.SortFunc(keys, func(a, b idKey) int { return strings.Compare(a.table, b.table) })
 	parked := make([]int64, len(keys))
 	for i, k := range keys {
-		parked[i] = placeholder()
+		parked[i] = placeholder(k.id)
 		if err := n.move(k.table, k.id, parked[i]); err != nil {
 			return err
 		}
