@@ -181,18 +181,19 @@ func TestExtensions(t *testing.T) {
 		"CREATE VIRTUAL TABLE r USING rtree(id, a, b)",
 	)
 	for sql, want := range map[string]string{
-		"SELECT count(*) FROM f('quick')":                                                "1",
-		"SELECT rowid FROM v WHERE e MATCH '[1,2,4]' ORDER BY distance LIMIT 1":          "1",
-		"SELECT json_extract('{\"a\":[1,2]}', '$.a[1]')":                                 "2",
-		"SELECT jsonb('[1]') IS NOT NULL":                                                "1",
-		"SELECT round(sin(0) + pow(2, 10))":                                              "1024.0",
-		"SELECT count(*) > 0 FROM dbstat":                                                "1",
-		"SELECT length(data) FROM sqlite_dbpage WHERE pgno = 1":                          "4096",
-		"SELECT sqlite_version()":                                                        sqlite.SQLiteVersion,
-		"PRAGMA foreign_keys":                                                            "1",
-		"PRAGMA synchronous":                                                             "2",
-		"PRAGMA journal_mode":                                                            "wal",
-		"PRAGMA wal_autocheckpoint":                                                      "1000",
+		"SELECT count(*) FROM f('quick')":                                       "1",
+		"SELECT rowid FROM v WHERE e MATCH '[1,2,4]' ORDER BY distance LIMIT 1": "1",
+		"SELECT json_extract('{\"a\":[1,2]}', '$.a[1]')":                        "2",
+		"SELECT jsonb('[1]') IS NOT NULL":                                       "1",
+		"SELECT round(sin(0) + pow(2, 10))":                                     "1024.0",
+		"SELECT count(*) > 0 FROM dbstat":                                       "1",
+		"SELECT length(data) FROM sqlite_dbpage WHERE pgno = 1":                 "4096",
+		"SELECT sqlite_version()":                                               sqlite.SQLiteVersion,
+		"PRAGMA foreign_keys":                                                   "1",
+		"PRAGMA synchronous":                                                    "2",
+		"PRAGMA journal_mode":                                                   "wal",
+		"PRAGMA wal_autocheckpoint":                                             "1000",
+
 		"SELECT count(*) FROM pragma_compile_options WHERE compile_options LIKE 'THR%1'": "1",
 	} {
 		if got := queryText(t, c, sql); got != want {
