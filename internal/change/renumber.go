@@ -203,9 +203,64 @@ func (n *Renumbering) rebuild() error {
 	return nil
 }
 
-// Rewrite rewrites a pending change, its effects too, to the ids that the rows
-// have now.
-func (n *Renumbering) Rewrite(c *Change) { n.x.Rewrite(c) }
+// Rewrite returns a pending change with the ids that the rows have now. Its
+// intents speak of rows that were refused by placeholders; its effects are what
+// is in the file.
+func (n *Renumbering) Rewrite(c *Change) *Change {
+	intents := c.IntentsOnly()
+	n.x.Rewrite(intents)
+	effects := &Change{Sequences: c.Sequences}
+	for i := range c.Events {
+		e := c.Events[i]
+		if !e.Effect || e.Table != nil && n.refusedRow(&e) {
+			continue
+		}
+		if e.Table != nil {
+			e.Old, e.New = slices.Clone(e.Old), slices.Clone(e.New)
+			n.follow(&e)
+		}
+		effects.Events = append(effects.Events, e)
+	}
+	return Combine(intents, effects)
+}
+
+// refusedRow reports whether an effect is on a row that Run deleted.
+func (n *Renumbering) refusedRow(e *Event) bool {
+	for _, r := range n.refused {
+		if r.Table.Name == e.Table.Name && !e.Table.NoRowid && r.RowID == e.RowID {
+			return true
+		}
+	}
+	return false
+}
+
+// follow gives an effect the ids that rows were moved to.
+func (n *Renumbering) follow(e *Event) {
+	r := n.x.cap.schema.find(e.Table.Name)
+	if r == nil {
+		return
+	}
+	move := func(table string, id *int64) {
+		if to, ok := n.moves[idKey{table, *id}]; ok {
+			*id = to
+		}
+	}
+	if !e.Table.NoRowid {
+		move(r.Name, &e.RowID)
+		move(r.Name, &e.NewRowID)
+	}
+	for _, fk := range r.fks {
+		if fk.col < 0 {
+			continue
+		}
+		i := e.Table.column(r.Cols[fk.col])
+		for _, vals := range [][]sqlite.Value{e.Old, e.New} {
+			if i >= 0 && i < len(vals) && vals[i].Kind == sqlite.KindInteger {
+				move(fk.parent, &vals[i].I)
+			}
+		}
+	}
+}
 
 // Renames returns which rows have other ids.
 func (n *Renumbering) Renames() []Rename {

@@ -369,9 +369,9 @@ func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, list []min
 		if m.id <= acked {
 			m.ch = m.ch.IntentsOnly()
 		}
-		n.Rewrite(m.ch)
-		effects, _ := m.ch.EffectsHash(nil)
-		if err := updatePending(c, m.id, effects, m.ch.Append(nil, change.ViewFull)); err != nil {
+		now := n.Rewrite(m.ch)
+		effects, _ := now.EffectsHash(nil)
+		if err := updatePending(c, m.id, effects, now.Append(nil, change.ViewFull)); err != nil {
 			return err
 		}
 	}
