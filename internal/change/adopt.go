@@ -216,9 +216,33 @@ func (k *Capture) describeVirtual(c *Change, objects []object, ddl func(object, 
 			if err != nil {
 				return err
 			}
+		case containsFold(o.sql, "vec0"):
+			if err := k.describeVectors(c, r, o.sql); err != nil {
+				return err
+			}
 		case containsFold(o.sql, "fts5"):
 			c.Events = append(c.Events, Event{Op: OpSQL, Intent: true, Statement: &Statement{SQL: fmt.Sprintf("INSERT INTO %s(%s) VALUES('rebuild')", quote(o.name), quote(o.name))}})
 		}
 	}
 	return nil
+}
+
+// describeVectors describes the rows of a vec0 table by statements.
+func (k *Capture) describeVectors(c *Change, r *relation, ddl string) error {
+	var cols, marks []string
+	keyed := containsFold(ddl, "primary key")
+	if !keyed {
+		cols, marks = []string{"rowid"}, []string{"?"}
+	}
+	for _, name := range r.Cols {
+		cols, marks = append(cols, quote(name)), append(marks, "?")
+	}
+	sql := "INSERT INTO " + quote(r.Name) + "(" + strings.Join(cols, ",") + ") VALUES(" + strings.Join(marks, ",") + ")"
+	return r.scan(k.conn, func(rowid int64, vals []sqlite.Value) error {
+		if !keyed {
+			vals = append([]sqlite.Value{sqlite.Int(rowid)}, vals...)
+		}
+		c.Events = append(c.Events, Event{Op: OpSQL, Intent: true, Statement: &Statement{SQL: sql, Args: vals}})
+		return nil
+	})
 }

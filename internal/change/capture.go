@@ -3,6 +3,7 @@ package change
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -14,6 +15,8 @@ var (
 	ErrReadOnly = errors.New("the database is read-only: it is synced in pull mode")
 	// ErrUnsupported refuses what can't be synced, before anything changes.
 	ErrUnsupported = errors.New("not possible in a synced database")
+	// ErrTooMuch stops a transaction that writes more than Options.MaxBytes.
+	ErrTooMuch = errors.New("change: the transaction writes too much")
 )
 
 // Options say how a connection captures.
@@ -23,6 +26,10 @@ type Options struct {
 	Guard bool
 	// ReadOnly refuses every write of a user with ErrReadOnly.
 	ReadOnly bool
+	// MaxBytes bounds the values that a transaction records, however many
+	// rows its triggers write; 0: no bound. Beyond it the statement is
+	// interrupted and the transaction fails with ErrTooMuch.
+	MaxBytes int64
 }
 
 // Capture records what is written through one connection. It must be attached
@@ -40,8 +47,10 @@ type Capture struct {
 	slab   []sqlite.Value // for values to come
 	seqs   []Sequence
 	marks  []savepoint
+	bytes  int64 // of the values recorded
 	err    error // the first failure in the hook; fails the commit
 	dirty  bool  // FTS5 may hold unflushed rows
+	blobs  bool  // some events wait for their new values
 
 	altered bool // the schema was changed, maybe in vain
 
@@ -81,7 +90,7 @@ func (k *Capture) Begin() error {
 // Discard forgets what was recorded; call it after ROLLBACK.
 func (k *Capture) Discard() {
 	k.events, k.seqs, k.marks = nil, nil, k.marks[:0]
-	k.err, k.cur, k.suspended, k.objects, k.dirty = nil, nil, false, nil, false
+	k.err, k.cur, k.suspended, k.objects, k.dirty, k.bytes = nil, nil, false, nil, false, 0
 	if k.altered {
 		k.altered = false
 		k.schema.forget() // its version may come again, for another schema
@@ -142,6 +151,9 @@ func (k *Capture) check(st *sqlite.Stmt, f *facts) error {
 	return nil
 }
 
+// modules are the virtual tables that can be synced.
+var modules = []string{"fts3", "fts4", "fts5", "fts5vocab", "rtree", "rtree_i32", "geopoly", "vec0"}
+
 // checkNames refuses what would touch agentdb's own tables, by triggers too, and
 // writes through views whose rows could not be told apart.
 func (k *Capture) checkNames(st *sqlite.Stmt, f *facts) error {
@@ -150,6 +162,10 @@ func (k *Capture) checkNames(st *sqlite.Stmt, f *facts) error {
 			if hasPrefixFold(name, Prefix) {
 				return fmt.Errorf("%w: names that begin with %s are agentdb's own", ErrUnsupported, Prefix)
 			}
+		}
+		// Others see past the tables, into the file.
+		if f.module != "" && !slices.Contains(modules, f.module) {
+			return fmt.Errorf("%w: virtual tables of %s", ErrUnsupported, f.module)
 		}
 		// What the new name of a table is, and what a trigger writes to, is
 		// only in the statement's text.
@@ -219,6 +235,21 @@ func (k *Capture) After(st *sqlite.Stmt, err error) error {
 		}
 	}
 	return nil
+}
+
+// spend counts values against the limit.
+func (k *Capture) spend(vals []sqlite.Value) {
+	if k.opt.MaxBytes == 0 {
+		return
+	}
+	for i := range vals {
+		k.bytes += int64(len(vals[i].B)) + 9
+	}
+	if k.bytes > k.opt.MaxBytes && k.err == nil {
+		k.err = ErrTooMuch
+		k.events = nil
+		k.conn.Interrupt()
+	}
 }
 
 // noteSequence remembers the AUTOINCREMENT counter of a table that is about to
@@ -313,6 +344,12 @@ func (k *Capture) Finish() (*Change, error) {
 	}
 	if k.err != nil {
 		return nil, k.err
+	}
+	if k.blobs {
+		k.blobs = false
+		if err := k.settleBlobs(); err != nil {
+			return nil, err
+		}
 	}
 	if len(k.events) == 0 {
 		k.seqs = nil

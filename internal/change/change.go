@@ -68,6 +68,7 @@ type Event struct {
 	Intent  bool // what the user did
 	Effect  bool // what happened
 	renamed bool // an insert that got another id than was
+	waits   bool // an update of which New is not known yet, see settleBlobs
 
 	Table    *Table // of row events
 	RowID    int64  // before an update or delete, of an insert

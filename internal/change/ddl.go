@@ -9,6 +9,12 @@ import (
 
 // beforeDDL remembers the schema before a statement that changes it.
 func (k *Capture) beforeDDL(*facts) error {
+	if k.blobs {
+		k.blobs = false
+		if err := k.settleBlobs(); err != nil {
+			return err
+		}
+	}
 	var err error
 	k.objects, err = schemaObjects(k.conn)
 	return err
@@ -96,7 +102,8 @@ func (k *Capture) captureRows(table string) error {
 			Op: OpInsert, Intent: true, Effect: true, Table: &r.Table,
 			RowID: rowid, NewRowID: rowid, New: vals,
 		})
-		return nil
+		k.spend(vals)
+		return k.err
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -41,15 +42,23 @@ type Executor struct {
 	back []idChange        // what Run did to ids, see Back
 
 	keysBack map[string]rowKey  // keys before Run
-	saved    map[idKey]int64    // ids set aside by reserve for inserts of the running change
-	forced   map[int]int64      // ids that inserts of the next change must get, by operation
 	asked    map[string]int64   // the highest id that a table's inserts ask for
 	sql      map[stmtKey]string // statement texts
 	strict   bool
-	skip     map[int]string // operations of the running change not to run, and why
-	op       int            // index of the running one
-	wrote    int64          // rows that the last statement wrote itself
-	res      []wire.OpResult
+	running
+}
+
+// running is the executor's state about the change that it runs.
+type running struct {
+	saved  map[idKey]int64 // ids set aside by reserve for inserts
+	forced map[int]int64   // ids that inserts must get, by operation
+	skip   map[int]string  // operations not to run, and why
+	res    []wire.OpResult
+
+	op    int       // index of the running operation
+	wrote int64     // rows that its last statement wrote itself
+	began time.Time // when it did
+	spent int64     // bytes of values recorded before it
 }
 
 type idKey struct {
@@ -98,7 +107,7 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 	in := c.Intents()
 	x.reserve(in)
 	for i, e := range in {
-		x.op = i
+		x.op, x.began, x.spent = i, time.Now(), x.cap.bytes
 		if why, ok := x.skip[i]; ok {
 			kind := "raise"
 			if strings.HasPrefix(why, "FOREIGN KEY") {
@@ -121,6 +130,10 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 // Op returns the index of the operation that ran last.
 func (x *Executor) Op() int { return x.op }
 
+// Cost returns how long that operation ran, up to now, and how many bytes of
+// values it wrote.
+func (x *Executor) Cost() (time.Duration, int64) { return time.Since(x.began), x.cap.bytes - x.spent }
+
 // reserve gives new ids to inserts whose id is taken before anything runs, so
 // that rows which refer to a later row of the same change find it.
 func (x *Executor) reserve(in []*Event) {
@@ -131,7 +144,7 @@ func (x *Executor) reserve(in []*Event) {
 			continue
 		}
 		r := x.cap.schema.find(e.Table.Name)
-		if r == nil || !r.autoKey() {
+		if r == nil || !r.autoKey() && (r.ipkFK || !hasNullKey(e)) {
 			continue
 		}
 		k := idKey{e.Table.Name, e.RowID}
@@ -330,6 +343,9 @@ func (x *Executor) do(st *sqlite.Stmt) (refused *sqlite.Error, err error) {
 		if stepErr == nil {
 			return nil, nil
 		}
+		if x.cap.err != nil { // it may have interrupted the statement
+			stepErr = x.cap.err
+		}
 		if x.conn.AutoCommit() {
 			return nil, fmt.Errorf("%w: %w", ErrRolledBack, stepErr)
 		}
@@ -353,7 +369,7 @@ func asRefusal(err error) (*sqlite.Error, error) {
 	var se *sqlite.Error
 	if errors.As(err, &se) {
 		switch se.Primary() {
-		case sqliteError, sqliteConstraint, sqliteMismatch, sqliteTooBig, sqliteRange:
+		case sqliteError, sqliteConstraint, sqliteMismatch, sqliteTooBig, sqliteRange, sqliteAuth:
 			return se, nil
 		}
 	}
@@ -369,6 +385,7 @@ const (
 	sqliteTooBig     = 18
 	sqliteConstraint = 19
 	sqliteMismatch   = 20
+	sqliteAuth       = 23
 	sqliteRange      = 25
 )
 

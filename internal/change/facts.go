@@ -12,18 +12,24 @@ type facts struct {
 	loaded int      // which reading of the schema they were gathered under
 	writes []string // tables written, by triggers too
 	direct []string // tables, views and virtual tables named by the statement itself
-	ddl    bool     // changes the schema of main
-	create string   // the object that a CREATE makes
-	kind   DDLKind
-	ctas   bool   // CREATE TABLE … AS SELECT
-	drops  string // the table that a DROP TABLE removes
-	on     string // the table that an index, a trigger or an ALTER TABLE is about
-	steps  []step // writes by triggers
+	steps  []step   // writes by triggers
+	ddlFacts
 	pragma string
 	vacuum bool
 	plain  bool      // was checked, and need not be again
 	view   bool      // direct target is a view
 	vtab   *relation // direct target is a virtual table
+}
+
+// ddlFacts are what is known of a statement that changes the schema of main.
+type ddlFacts struct {
+	ddl    bool   // it does
+	create string // the object that a CREATE makes
+	kind   DDLKind
+	ctas   bool   // CREATE TABLE … AS SELECT
+	drops  string // the table that a DROP TABLE removes
+	on     string // the table that an index, a trigger or an ALTER TABLE is about
+	module string // of a new virtual table
 }
 
 // step is a write by a trigger.
@@ -86,7 +92,10 @@ func (f *facts) observeSchema(a sqlite.Action) {
 	case sqlite.ActCreateTrigger:
 		f.schemaChange(true, a.Arg1, DDLOther)
 		f.on = a.Arg2
-	case sqlite.ActCreateView, sqlite.ActCreateVTable:
+	case sqlite.ActCreateVTable:
+		f.module = strings.ToLower(a.Arg2)
+		f.schemaChange(true, a.Arg1, DDLOther)
+	case sqlite.ActCreateView:
 		f.schemaChange(true, a.Arg1, DDLOther)
 	case sqlite.ActDropTable, sqlite.ActDropVTable:
 		f.schemaChange(true, "", DDLOther)

@@ -42,7 +42,7 @@ func (k *Capture) wasKept(events []Event) (bool, error) {
 	rows := map[key]*rowState{}
 	for i := range events {
 		e := &events[i]
-		if !e.Effect || e.Op > OpDelete || e.NewRowID != e.RowID {
+		if !e.Effect || e.Op > OpDelete || e.NewRowID != e.RowID || e.waits {
 			continue
 		}
 		at := key{e.Table.Name, e.RowID, e.pkText()}

@@ -31,8 +31,10 @@ func (k *Capture) hook(p *sqlite.PreUpdate) {
 		ev.New, err = k.row(r, p, p.New)
 	case sqlite.Delete:
 		if p.BlobWrite() >= 0 {
-			k.err = fmt.Errorf("%w: incremental blob writes; use UPDATE", ErrUnsupported)
-			return
+			if ev, err = k.blobWritten(r, p); err == nil {
+				k.blobs = true
+			}
+			break
 		}
 		ev.Op, ev.NewRowID = OpDelete, p.OldRowID
 		ev.Old, err = k.row(r, p, p.Old)
@@ -50,6 +52,11 @@ func (k *Capture) hook(p *sqlite.PreUpdate) {
 	}
 	if r.NoRowid {
 		ev.RowID, ev.NewRowID = 0, 0
+	}
+	k.spend(ev.Old)
+	k.spend(ev.New)
+	if k.err != nil {
+		return
 	}
 	k.add(r, ev, p.Depth())
 }

@@ -130,6 +130,7 @@ func (s *schema) load() error {
 		rels, ddl = append(rels, r), append(ddl, st.ColumnText(3))
 	}
 	st.Done()
+	markVectorShadows(rels, ddl)
 	for i, r := range rels {
 		s.rels[r.Name] = r
 		if r.skip {
@@ -291,6 +292,21 @@ func (s *schema) loadForeignKeys(r *relation) error {
 			r.ipkFK = true
 		}
 		r.fks = append(r.fks, fk)
+	}
+}
+
+// markVectorShadows finds the tables in which vec0 keeps its data: it does not
+// name all of them to SQLite.
+func markVectorShadows(rels []*relation, ddl []string) {
+	for i, v := range rels {
+		if v.kind != relVirtual || !containsFold(ddl[i], "vec0") {
+			continue
+		}
+		for _, r := range rels {
+			if r.kind == relTable && hasPrefixFold(r.Name, v.Name+"_") {
+				r.kind = relShadow
+			}
+		}
 	}
 }
 
