@@ -34,7 +34,7 @@ type Answer struct {
 	// Pages yields the chunks of a snapshot, each an encoded message of
 	// wire.AppendPages without its frame; nil when there is no snapshot. A
 	// chunk is valid until the next one is asked for. It must be ranged over
-	// once and soon, if only to break off at once: it holds the snapshot.
+	// once and soon: what it reads may be deleted with the database.
 	Pages iter.Seq2[[]byte, error]
 }
 

@@ -78,14 +78,21 @@ func (d *database) open(ctx context.Context, create bool, known history.Head, ca
 	if err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}
-	if d.cap, err = change.Attach(d.conn, change.Options{}); err != nil {
+	d.wal = &walReader{path: path + "-wal"}
+	d.conn.Limit(sqlite.LimitLength, maxValue)
+	if err := d.conn.Exec(fmt.Sprintf("PRAGMA max_page_count=%d", d.m.cfg.MaxPages)); err != nil {
+		return fmt.Errorf("tenant: open %s: %w", d.name, err)
+	}
+	if d.cap, err = change.Attach(d.conn, change.Options{MaxBytes: d.m.cfg.MaxEffects}); err != nil {
 		return err
 	}
-	d.wal = &walReader{path: path + "-wal"}
 	d.conn.WALHook(d.wal.committed)
 	d.head = head
 	return nil
 }
+
+// maxValue is the largest text or blob, in bytes, that a statement may make.
+const maxValue = 256 << 20
 
 // rebuild writes the file anew from the history.
 func (d *database) rebuild(ctx context.Context, path string, head history.Head) error {

@@ -28,7 +28,8 @@ type Config struct {
 	MaxWait     time.Duration // longest long poll; 0: one minute
 	MaxPages    uint32        // largest database, in pages of 4096 bytes; 0: 2^24 (64 GiB)
 	MaxDecoded  int           // memory of one request's decoded changes, bytes, beyond 16 times their size; 0: 256 MiB
-	MaxConflict int           // conflicts recorded for one request; 0: 10,000
+	MaxConflict int           // conflicts recorded for one request; 0: 1,000,000
+	MaxEffects  int64         // bytes of values that one request may write, by triggers too; 0: 256 MiB
 	// StatementTimeout bounds the time a request's changes may take to
 	// execute; 0: 30 seconds.
 	StatementTimeout time.Duration
@@ -54,7 +55,10 @@ func (c *Config) withDefaults() {
 		c.MaxDecoded = 256 << 20
 	}
 	if c.MaxConflict <= 0 {
-		c.MaxConflict = 10_000
+		c.MaxConflict = 1_000_000
+	}
+	if c.MaxEffects <= 0 {
+		c.MaxEffects = 256 << 20
 	}
 	if c.StatementTimeout <= 0 {
 		c.StatementTimeout = 30 * time.Second
@@ -196,44 +200,58 @@ func (m *Manager) acquire(ctx context.Context, name string, create bool) (*datab
 			return nil, ErrClosed
 		}
 		db := m.dbs[name]
-		if db != nil && !db.closing {
-			db.users++
-			m.lru.MoveToFront(db.elem)
-			m.mu.Unlock()
-			<-db.ready
-			if db.openErr != nil {
-				m.release(db)
-				return nil, db.openErr
-			}
-			return db, nil
-		}
-		if db != nil { // being closed: wait for it and look again
-			gone := db.gone
+		switch {
+		case db == nil:
+			return m.open(ctx, name, create)
+		case db.closing || db.failed.Load() && db.users > 0: // wait for it to be gone, and look again
 			m.mu.Unlock()
 			select {
-			case <-gone:
+			case <-db.gone:
 				continue
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
+		case db.failed.Load():
+			m.mu.Unlock()
+			m.evict(db)
+			continue
 		}
-		db = newDatabase(m, name)
-		db.users = 1
-		db.elem = m.lru.PushFront(db)
-		m.dbs[name] = db
-		known, cached := m.cold.take(name)
+		db.users++
+		m.lru.MoveToFront(db.elem)
 		m.mu.Unlock()
-		m.shrink()
-		db.openErr = db.open(ctx, create, known, cached)
-		close(db.ready)
-		if db.openErr != nil {
-			err := db.openErr
-			db.fail()
-			m.release(db)
-			return nil, err
+		<-db.ready
+		if db.openErr == nil {
+			return db, nil
 		}
-		return db, nil
+		m.release(db)
+		if !errors.Is(db.openErr, ErrNotFound) || !create {
+			return nil, db.openErr
+		} // whoever opened it was not to create it
 	}
+}
+
+// open opens a database that is not open. The Manager's mutex is held when it
+// begins, and not when it returns.
+func (m *Manager) open(ctx context.Context, name string, create bool) (*database, error) {
+	db := newDatabase(m, name)
+	db.users = 1
+	db.elem = m.lru.PushFront(db)
+	m.dbs[name] = db
+	known, cached := m.cold.take(name)
+	m.mu.Unlock()
+	m.shrink()
+	// Others wait for it too, whatever becomes of this request.
+	err := db.open(context.WithoutCancel(ctx), create, known, cached)
+	db.openErr = err
+	if err != nil {
+		db.fail()
+	}
+	close(db.ready)
+	if err != nil {
+		m.release(db)
+		return nil, err
+	}
+	return db, nil
 }
 
 // release gives a database back. A failed one is closed with its last user.
@@ -349,15 +367,6 @@ func (m *Manager) Sync(ctx context.Context, name string, acc Access, create bool
 	if err != nil {
 		return nil, err
 	}
-	ans, err := db.sync(ctx, req)
-	if err != nil || ans.Pages == nil {
-		m.release(db)
-		return ans, err
-	}
-	pages := ans.Pages
-	ans.Pages = func(yield func([]byte, error) bool) {
-		defer m.release(db)
-		pages(yield)
-	}
-	return ans, nil
+	defer m.release(db) // a snapshot is read from the history
+	return db.sync(ctx, req)
 }

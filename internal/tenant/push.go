@@ -107,61 +107,13 @@ type execution struct {
 	same         bool
 	conflicts    int
 	skip         map[opAt]string
+	greedy       bool // the last operation in skip used up what all may
 }
 
 // opAt is one operation of a request: strict ones have the id 0.
 type opAt struct {
 	id uint64
 	op int
-}
-
-// maxRestarts bounds how often a request begins again because one of its
-// operations rolled the transaction back.
-const maxRestarts = 1000
-
-// commit runs the changes in one transaction and appends it to the history.
-func (p *execution) commit(ctx context.Context, s *replicaState) (history.Head, error) {
-	d := p.d
-	stop := d.limitTime()
-	defer stop()
-	for restarts := 0; ; restarts++ {
-		err := p.transaction()
-		if err == nil {
-			break
-		}
-		if !d.conn.AutoCommit() {
-			if rerr := d.conn.Exec("ROLLBACK"); rerr != nil {
-				d.fail()
-			}
-		}
-		d.cap.Discard()
-		if !errors.Is(err, change.ErrRolledBack) || restarts > maxRestarts {
-			return history.Head{}, refusal(err)
-		}
-	}
-	return p.append(ctx, s)
-}
-
-// refusal maps errors of execution to this package's.
-func refusal(err error) error {
-	switch {
-	case errors.Is(err, wire.ErrTooLarge):
-		return fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case errors.Is(err, wire.ErrMalformed):
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	case sqlite.IsInterrupt(err):
-		return fmt.Errorf("%w: the changes took too long: %w", ErrTooLarge, err)
-	case sqlite.IsFull(err):
-		return fmt.Errorf("%w: %w", ErrQuota, err)
-	}
-	return err
-}
-
-// limitTime interrupts what runs for longer than the limit.
-func (d *database) limitTime() (stop func()) {
-	conn := d.conn
-	t := time.AfterFunc(d.m.cfg.StatementTimeout, conn.Interrupt)
-	return func() { t.Stop() }
 }
 
 // transaction runs everything once. On error the caller rolls back.
@@ -293,8 +245,8 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 		}
 	}
 	if res, err = x.Run(c); err != nil {
-		if errors.Is(err, change.ErrRolledBack) {
-			p.skipOp(opAt{id, x.Op()}, err)
+		if errors.Is(err, change.ErrRolledBack) || errors.Is(err, change.ErrTooMuch) {
+			p.skipOp(opAt{id, x.Op()}, x, err)
 		}
 		return nil, nil, false, err
 	}
@@ -320,13 +272,6 @@ func (d *database) abandon(savepoint string) error {
 		return fmt.Errorf("tenant: roll back: %w", err)
 	}
 	return d.cap.Abandon()
-}
-
-func (p *execution) skipOp(at opAt, err error) {
-	if p.skip == nil {
-		p.skip = map[opAt]string{}
-	}
-	p.skip[at] = err.Error()
 }
 
 // runStrict runs the strict transaction: all of it, unchanged, or nothing.
@@ -366,8 +311,8 @@ func (p *execution) runStrict(x *change.Executor) error {
 	case errors.Is(err, change.ErrStrict):
 		p.strictResult = wire.StrictResult{Code: wire.StrictRejected, Reason: err.Error()}
 		return d.abandon("agentdb_strict")
-	case errors.Is(err, change.ErrRolledBack):
-		p.skipOp(opAt{0, 0}, err)
+	case errors.Is(err, change.ErrRolledBack), errors.Is(err, change.ErrTooMuch):
+		p.skipOp(opAt{0, 0}, x, err)
 	}
 	return err
 }
@@ -403,6 +348,7 @@ func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, 
 		var pending *history.Pending
 		if pending, err = d.m.cfg.Store.Append(ctx, d.id(), d.head, nc); err == nil {
 			*s = *next
+			d.replicas[p.req.Replica] = s
 			if p.strictResult.Code == wire.StrictApplied {
 				d.noteApplied(p.req.Strict.Nonce)
 			}

@@ -96,7 +96,6 @@ func (d *database) replica(id wire.ReplicaID, loaded *replicaState) *replicaStat
 	if s := d.replicas[id]; s != nil {
 		return s
 	}
-	d.replicas[id] = loaded
 	return loaded
 }
 

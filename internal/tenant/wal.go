@@ -12,6 +12,7 @@ import (
 // Sizes of the WAL's parts, see https://www.sqlite.org/fileformat2.html#walformat.
 const (
 	walHeader   = 32
+	walSalt     = 16 // where the header says which WAL this is
 	frameHeader = 24
 	frameSize   = frameHeader + history.PageSize
 )
@@ -24,6 +25,7 @@ type walReader struct {
 	file   *os.File
 	frames int // in the WAL after the last commit, as the hook said
 	read   int // of those, taken
+	salt   uint64
 	buf    []byte
 }
 
@@ -31,7 +33,7 @@ type walReader struct {
 func (w *walReader) committed(frames int) { w.frames = frames }
 
 // restarted says that a checkpoint emptied the WAL.
-func (w *walReader) restarted() { w.frames, w.read = 0, 0 }
+func (w *walReader) restarted() { w.frames, w.read, w.salt = 0, 0, 0 }
 
 func (w *walReader) close() {
 	if w.file != nil {
@@ -43,11 +45,7 @@ func (w *walReader) close() {
 // take, and the size of the database in pages; nil if nothing was. The images
 // are valid until the next take.
 func (w *walReader) take() ([]history.Page, uint32, error) {
-	if w.frames < w.read {
-		w.read = 0 // SQLite began the WAL again
-	}
-	n := w.frames - w.read
-	if n == 0 {
+	if w.frames == w.read {
 		return nil, 0, nil
 	}
 	if w.file == nil {
@@ -56,6 +54,17 @@ func (w *walReader) take() ([]history.Page, uint32, error) {
 			return nil, 0, fmt.Errorf("tenant: %w", err)
 		}
 		w.file = f
+	}
+	var salt [8]byte
+	if _, err := w.file.ReadAt(salt[:], walSalt); err != nil {
+		return nil, 0, fmt.Errorf("tenant: read WAL: %w", err)
+	}
+	if now := binary.BigEndian.Uint64(salt[:]); now != w.salt {
+		w.salt, w.read = now, 0 // SQLite began the WAL again
+	}
+	n := w.frames - w.read
+	if n <= 0 {
+		return nil, 0, fmt.Errorf("tenant: the WAL has %d frames, %d were read before", w.frames, w.read)
 	}
 	w.buf = slices.Grow(w.buf[:0], n*frameSize)[:n*frameSize]
 	if _, err := w.file.ReadAt(w.buf, walHeader+int64(w.read)*frameSize); err != nil {
@@ -66,6 +75,9 @@ func (w *walReader) take() ([]history.Page, uint32, error) {
 	at := make(map[uint32]int, n)
 	for i := range n {
 		f := w.buf[i*frameSize:][:frameSize]
+		if binary.BigEndian.Uint64(f[8:]) != w.salt {
+			return nil, 0, fmt.Errorf("tenant: frame %d of the WAL is of an older one", w.read-n+i)
+		}
 		p := history.Page{No: binary.BigEndian.Uint32(f), Data: f[frameHeader:]}
 		if k, ok := at[p.No]; ok {
 			pages[k] = p

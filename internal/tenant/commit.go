@@ -1,0 +1,92 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// maxRestarts bounds how often a request begins again because one of its
+// operations rolled the transaction back.
+const maxRestarts = 1000
+
+// maxGreedy bounds how many operations of a request may be refused because
+// they took too long or wrote too much: each costs as much as all the others
+// together may.
+const maxGreedy = 2
+
+// commit runs the changes in one transaction and appends it to the history.
+func (p *execution) commit(ctx context.Context, s *replicaState) (history.Head, error) {
+	d := p.d
+	greedy := 0
+	for restarts := 0; ; restarts++ {
+		stop := d.limitTime()
+		err := p.transaction()
+		stop()
+		if err == nil {
+			break
+		}
+		if !d.conn.AutoCommit() {
+			if rerr := d.conn.Exec("ROLLBACK"); rerr != nil {
+				d.fail()
+			}
+		}
+		d.cap.Discard()
+		if sqlite.IsInterrupt(err) || errors.Is(err, change.ErrTooMuch) {
+			if greedy++; !p.greedy || greedy > maxGreedy {
+				return history.Head{}, refusal(err)
+			}
+		}
+		if !errors.Is(err, change.ErrRolledBack) && !errors.Is(err, change.ErrTooMuch) || restarts > maxRestarts {
+			return history.Head{}, refusal(err)
+		}
+	}
+	return p.append(ctx, s)
+}
+
+// refusal maps errors of execution to this package's.
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, wire.ErrTooLarge), errors.Is(err, change.ErrTooMuch):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case errors.Is(err, wire.ErrMalformed):
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	case sqlite.IsInterrupt(err):
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
+	case sqlite.IsFull(err):
+		return fmt.Errorf("%w: %w", ErrQuota, err)
+	}
+	return err
+}
+
+// limitTime interrupts what runs for longer than the limit.
+func (d *database) limitTime() (stop func()) {
+	conn := d.conn
+	t := time.AfterFunc(d.m.cfg.StatementTimeout, conn.Interrupt)
+	return func() { t.Stop() }
+}
+
+// skipOp refuses an operation when the request is run again. One that used up
+// what all of them may is told from one that merely came last.
+func (p *execution) skipOp(at opAt, x *change.Executor, err error) {
+	if p.skip == nil {
+		p.skip = map[opAt]string{}
+	}
+	cfg := &p.d.m.cfg
+	took, wrote := x.Cost()
+	p.greedy = took > cfg.StatementTimeout/2 || wrote > cfg.MaxEffects/2
+	why := err.Error()
+	switch {
+	case errors.Is(err, change.ErrTooMuch):
+		why = "it writes more than the server allows"
+	case sqlite.IsInterrupt(err):
+		why = "it takes longer than the server allows"
+	}
+	p.skip[at] = why
+}
