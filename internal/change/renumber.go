@@ -149,7 +149,7 @@ func (n *Renumbering) targets() []idKey {
 // move gives a row another id, and its references with it.
 func (n *Renumbering) move(table string, from, to int64) error {
 	r := n.x.cap.schema.find(table)
-	if r == nil || r.NoRowid || r.kind != relTable {
+	if r == nil || r.NoRowid || r.kind != relTable && !n.keepsContent(r) {
 		return nil
 	}
 	if err := n.exec("UPDATE "+quote(r.Name)+" SET "+quote(r.rowid)+"=? WHERE "+quote(r.rowid)+"=?", sqlite.Int(to), sqlite.Int(from)); err != nil {
@@ -170,6 +170,13 @@ func (n *Renumbering) move(table string, from, to int64) error {
 		}
 	}
 	return nil
+}
+
+// keepsContent reports whether a virtual table is a full-text table with rows
+// of its own.
+func (n *Renumbering) keepsContent(r *relation) bool {
+	c := n.x.cap.schema.rels[r.Name+"_content"]
+	return c != nil && c.content == r
 }
 
 func (n *Renumbering) exec(sql string, args ...sqlite.Value) error {

@@ -292,7 +292,7 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 	// Changes that are sent once more, because the server lost them, are kept
 	// without their effects, which are in the file all the same.
 	resent := slices.ContainsFunc(list, func(m mine) bool { return m.id <= acked && m.ch.Bare() })
-	if !undoable || resent {
+	if !undoable || resent || x.inPlace {
 		return done, x.renumberInPlace(c, k, list, resp, acked)
 	}
 	k.Suspend()

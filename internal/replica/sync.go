@@ -145,6 +145,7 @@ type exchange struct {
 
 	strict  wire.StrictResult
 	stale   bool // the file had moved; nothing was done
+	inPlace bool // renumber rows without undoing
 	publish []RowChange
 }
 
@@ -335,6 +336,12 @@ func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcom
 		x.publish = nil
 	}
 	if errors.Is(err, change.ErrDiverged) {
+		if !x.o.pull && !x.inPlace {
+			// There is no other state to go on from: what can't be undone
+			// stays, and gets its ids where it is.
+			x.inPlace = true
+			return x.settle(ctx, resp)
+		}
 		return x.diverged(ctx, err)
 	}
 	if err != nil || x.stale || next != done {
