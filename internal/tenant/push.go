@@ -93,11 +93,12 @@ func (p *execution) push(ctx context.Context, s *replicaState, applied bool, res
 // execution is one request's changes on their way into a commit. The
 // database's lock is held.
 type execution struct {
-	d     *database
-	req   *wire.Request
-	known *known
-	since since
-	after uint64 // the replica's last executed change
+	d      *database
+	req    *wire.Request
+	known  *known
+	since  since
+	unseen unseen
+	after  uint64 // the replica's last executed change
 
 	strict       bool // the strict transaction is to be executed
 	strictResult wire.StrictResult
@@ -258,6 +259,9 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 			p.conflicts = before
 			return nil, nil, true, d.abandon("agentdb_change")
 		}
+	}
+	if err := p.keepCascaded(x.Conflict); err != nil {
+		return nil, nil, false, err
 	}
 	if eff, err = d.cap.Finish(); err != nil {
 		return nil, nil, false, err
