@@ -194,7 +194,7 @@ func (s *state) readTable(c *sqlite.Conn, name string, withoutRowID bool) error 
 	text := "SELECT rowid, * FROM " + quote(name) + " ORDER BY rowid"
 	switch {
 	case name == "sqlite_sequence":
-		text = "SELECT name, seq FROM sqlite_sequence WHERE name NOT LIKE 'agentdb\\_%' ESCAPE '\\' ORDER BY name"
+		text = "SELECT name, seq FROM sqlite_sequence WHERE seq > 0 AND name NOT LIKE 'agentdb\\_%' ESCAPE '\\' ORDER BY name" // an insert that a trigger ignored leaves a 0
 	case withoutRowID:
 		text = "SELECT * FROM " + quote(name)
 	}

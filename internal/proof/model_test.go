@@ -153,6 +153,7 @@ type model struct {
 	last     map[identity]*[2]string
 	blurred  map[identity]bool
 	made     map[string]string // tokens inserted into tables that come and go: which table
+	thinned  map[*table]bool   // tables that rows were deleted from
 	dropped  map[string]bool   // such tables that somebody dropped or renamed
 	pushed   int
 	conflict int
@@ -161,7 +162,7 @@ type model struct {
 func newModel() *model {
 	return &model{
 		born: map[string]seenRow{}, parents: map[string][]string{}, gone: map[string]bool{}, goneIDs: map[identity]bool{}, births: map[identity]int{},
-		last: map[identity]*[2]string{}, blurred: map[identity]bool{}, made: map[string]string{}, dropped: map[string]bool{},
+		last: map[identity]*[2]string{}, blurred: map[identity]bool{}, made: map[string]string{}, thinned: map[*table]bool{}, dropped: map[string]bool{},
 	}
 }
 
@@ -180,6 +181,7 @@ func (m *model) commit(r *record) {
 	for _, row := range r.gone {
 		m.gone[row.tok] = true
 		m.goneIDs[row.id] = true
+		m.thinned[row.table] = true
 	}
 	for _, id := range r.blurred {
 		m.blurred[id] = true
@@ -223,6 +225,9 @@ func (m *model) explained(tok, lost string, depth int) bool {
 	}
 	if row.table == nil || row.table.onDelete != "CASCADE" || depth == 0 {
 		return false
+	}
+	if row.table.parent.natural && m.thinned[row.table.parent] {
+		return true // keys change hands: no telling which row was its parent in the end
 	}
 	for _, p := range m.parents[tok] { // it went along with one of them
 		if _, ok := m.born[p]; ok && (m.gone[p] || m.goneIDs[m.born[p].id] || m.explained(p, "", depth-1)) {

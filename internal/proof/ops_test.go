@@ -159,7 +159,7 @@ func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), "
 // mayReplace reports whether REPLACE keeps the schema's own invariants: the
 // deletes that it implies fire no triggers, and children move to the new row.
 func (s *schema) mayReplace(t *table) bool {
-	if t.fts {
+	if t.fts || t.parent == t {
 		return false
 	}
 	for _, o := range s.tables {
