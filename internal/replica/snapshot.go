@@ -259,6 +259,9 @@ func (x *exchange) finish(c *sqlite.Conn, k *change.Capture, to *state, rows []p
 		return err
 	}
 	e := change.NewExecutor(k)
+	if err := x.tell(e, list, resp, to.acked); err != nil {
+		return err
+	}
 	x.seed(e, list, resp, to.acked)
 	if err := x.keep(c, e, list, resp, to.acked); err != nil {
 		return err
@@ -267,6 +270,31 @@ func (x *exchange) finish(c *sqlite.Conn, k *change.Capture, to *state, rows []p
 		return err
 	}
 	return prune(c, to.acked)
+}
+
+// tell tells the executor about the commits that come with a snapshot.
+func (x *exchange) tell(e *change.Executor, list []mine, resp *wire.Response, acked uint64) error {
+	var dec change.Decoder
+	for i := range resp.Commits {
+		w := &resp.Commits[i]
+		own := w.OwnFirst > x.s.acked && w.OwnLast <= acked
+		for id := w.OwnFirst; w.Same && own && id <= w.OwnLast; id++ {
+			e.Own(list[id-x.s.acked-1].ch)
+		}
+		if len(w.Body) == 0 {
+			continue
+		}
+		ch, err := dec.Decode(w.Body)
+		if err != nil {
+			return err
+		}
+		if own {
+			e.Own(ch)
+		} else {
+			e.Foreign(ch)
+		}
+	}
+	return nil
 }
 
 // copyPages replaces the content of a database, within the transaction that w

@@ -138,17 +138,23 @@ func (d *database) await(ctx context.Context, req *wire.Request) error {
 // pull adds the commits since the request's base to the answer, or a snapshot.
 // fresh is the first change that this request executed.
 func (d *database) pull(ctx context.Context, req *wire.Request, resp *wire.Response, head history.Head, fresh uint64) (*Answer, error) {
-	if req.Mode&wire.ModeSnapshot == 0 {
+	whole := req.Mode&wire.ModeSnapshot != 0
+	if !whole || req.Base.Seq > 0 {
 		commits, err := d.commitsSince(ctx, req.Base.Seq, head)
 		switch {
 		case errors.Is(err, errSnapshot):
+			whole = true
 		case err != nil:
 			return nil, err
 		default:
 			resp.Commits = d.ship(req, commits, fresh)
-			return &Answer{Response: resp}, nil
 		}
 	}
+	if !whole {
+		return &Answer{Response: resp}, nil
+	}
+	// The commits go with a snapshot too, if they are not many: they say which
+	// rows the replica's later changes mean.
 	resp.Status, resp.Pages = wire.StatusSnapshot, head.DBSize
 	d.m.stats.snapshots.Add(1)
 	return &Answer{Response: resp, Pages: d.snapshot(ctx, head)}, nil
