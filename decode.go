@@ -85,14 +85,13 @@ func decodeInt64(st *sqlite.Stmt, i int, p unsafe.Pointer) error {
 }
 
 func decodeInt[T int | int8 | int16 | int32 | uint | uint8 | uint16 | uint32 | uint64](st *sqlite.Stmt, i int, p unsafe.Pointer) error {
-	n := int64(0)
-	if st.ColumnKind(i) == sqlite.KindInteger {
-		n = st.ColumnInt64(i)
-	} else {
-		var err error
-		if n, err = otherInt(st, i); err != nil {
+	n := st.ColumnInt64(i)
+	if st.ColumnKind(i) != sqlite.KindInteger {
+		other, err := otherInt(st, i)
+		if err != nil {
 			return err
 		}
+		n = other
 	}
 	v := T(n)
 	if int64(v) != n || n < 0 && v > 0 {

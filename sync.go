@@ -180,8 +180,11 @@ func attachTracker(db *DB, c *sqlite.Conn) (tracker, error) {
 // BeforeStmt may refuse a statement.
 func (t tracked) BeforeStmt(st *sqlite.Stmt) error {
 	err := t.Tracker.BeforeStmt(st)
-	if errors.Is(err, change.ErrReadOnly) {
+	switch {
+	case errors.Is(err, change.ErrReadOnly):
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	case errors.Is(err, replica.ErrDiverged):
+		return fmt.Errorf("%w: %w", ErrDiverged, err)
 	}
 	return err
 }

@@ -250,3 +250,58 @@ func TestForeignFileFormats(t *testing.T) {
 		}
 	}
 }
+
+// TestVacuumByOthers: another program's VACUUM gives rows without a key other
+// rowids; that is noticed before a change of others is applied.
+func TestVacuumByOthers(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	path := tmp(t)
+	a := agentAt(t, srv, path, agentdb.SyncFull, nil)
+	b := agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, "CREATE TABLE t(v)")
+	runSQL(t, a, "INSERT INTO t VALUES('1'),('2'),('3'),('4')")
+	runSQL(t, a, "DELETE FROM t WHERE v='1'")
+	both(t, a, b)
+	_ = a.Close()
+	raw(t, path, "VACUUM")
+	a = agentAt(t, srv, path, agentdb.SyncFull, nil)
+	runSQL(t, b, "UPDATE t SET v='three' WHERE v='3'")
+	mustSync(t, b)
+	rep := mustSync(t, a)
+	if rep.Diverged == "" {
+		t.Error("it was not noticed")
+	}
+	want(t, a, "SELECT v FROM t ORDER BY v", "[[2] [4] [three]]")
+	runSQL(t, a, "UPDATE t SET v='two' WHERE v='2'")
+	both(t, a, b)
+	want(t, a, "SELECT v FROM t ORDER BY v", "[[4] [three] [two]]")
+	want(t, b, "SELECT v FROM t ORDER BY v", "[[4] [three] [two]]")
+}
+
+// TestWriteAfterVacuumByOthers: and before one of the file's own is captured.
+func TestWriteAfterVacuumByOthers(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	path := tmp(t)
+	a := agentAt(t, srv, path, agentdb.SyncFull, nil)
+	b := agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, "CREATE TABLE t(v)")
+	runSQL(t, a, "INSERT INTO t VALUES('1'),('2'),('3'),('4')")
+	runSQL(t, a, "DELETE FROM t WHERE v='1'")
+	both(t, a, b)
+	_ = a.Close()
+	raw(t, path, "VACUUM")
+	a = agentAt(t, srv, path, agentdb.SyncFull, nil)
+	if _, err := a.Exec(t.Context(), "UPDATE t SET v='two' WHERE v='2'"); !errors.Is(err, agentdb.ErrDiverged) {
+		t.Errorf("a write before the next sync: %v", err)
+	}
+	srv.Stop()
+	if _, err := a.Sync(t.Context()); !errors.Is(err, agentdb.ErrOffline) {
+		t.Errorf("offline: %v", err)
+	}
+	srv.Start()
+	both(t, a, b)
+	runSQL(t, a, "UPDATE t SET v='two' WHERE v='2'")
+	both(t, a, b)
+	want(t, b, "SELECT v FROM t ORDER BY v", "[[3] [4] [two]]")
+	want(t, a, "SELECT v FROM t ORDER BY v", "[[3] [4] [two]]")
+}

@@ -62,7 +62,7 @@ func (db *DB) transact(ctx context.Context, c *conn, write bool, fn func(*Tx) er
 	returned := false
 	defer func() {
 		if !returned { // fn has panicked, or ended its goroutine
-			tx.finish()
+			_ = tx.finish() // the panic goes on
 			w.end()
 			c.rollback()
 		}

@@ -52,7 +52,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if err != nil {
 		err = fmt.Errorf("server: serve: requests were cut off after %v: %w", s.cfg.Limits.ShutdownTimeout, errors.Join(err, hs.Close()))
 	}
-	<-failed // always http.ErrServerClosed now
+	if serr := <-failed; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
 	return err
 }
 

@@ -132,13 +132,6 @@ func (s *Server) leave() {
 	}
 }
 
-// closing reports whether Close was called.
-func (s *Server) closing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.idle != nil
-}
-
 // Close turns new requests away, waits for those under way, and closes the
 // databases. Requests that wait for news are answered at once. When ctx ends
 // Close returns its error, and the databases are closed as soon as the last

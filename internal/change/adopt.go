@@ -12,7 +12,7 @@ import (
 var ErrForeign = errors.New("another program changed the schema")
 
 // Objects returns the schema's objects but agentdb's and SQLite's own: their
-// SQL by type and name.
+// SQL by type and name. That there are statistics is kept.
 func Objects(c *sqlite.Conn) (map[string]string, error) {
 	m, err := schemaObjects(c)
 	if err != nil {
@@ -20,11 +20,37 @@ func Objects(c *sqlite.Conn) (map[string]string, error) {
 	}
 	for key := range m {
 		_, name, _ := strings.Cut(key, " ")
-		if hasPrefixFold(name, Prefix) || hasPrefixFold(name, "sqlite_") {
+		switch {
+		case hasPrefixFold(name, "sqlite_stat"):
+			m[key] = ""
+		case hasPrefixFold(name, Prefix), hasPrefixFold(name, "sqlite_"):
 			delete(m, key)
 		}
 	}
 	return m, nil
+}
+
+// Renumbered returns ErrForeign if VACUUM may have given rows other rowids: the
+// schema's version has changed since known was all of it, which is all there
+// is, and there are rows without an id that would have kept them in place.
+func (k *Capture) Renumbered(known map[string]string) error {
+	now, err := Objects(k.conn)
+	if err != nil || !sameObjects(known, now) {
+		return err
+	}
+	for _, r := range k.schema.rels {
+		if r.kind != relTable || r.skip || r.NoRowid || r.IPK != "" || strings.EqualFold(r.Name, ConflictsTable) {
+			continue
+		}
+		n, err := k.conn.QueryInt("SELECT EXISTS(SELECT 1 FROM main." + quote(r.Name) + ")")
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			return fmt.Errorf("%w, or renumbered the rows of %s by VACUUM", ErrForeign, r.Name)
+		}
+	}
+	return nil
 }
 
 // Adopt describes objects that no capture has seen made, as a change: tables
@@ -44,7 +70,12 @@ func (k *Capture) Adopt(known map[string]string) (*Change, error) {
 		guarded[table]++
 	}
 	var fresh []object
-	left := len(known)
+	left := 0
+	for key := range known {
+		if _, name, _ := strings.Cut(key, " "); !hasPrefixFold(name, "sqlite_") {
+			left++
+		}
+	}
 	for _, o := range objects {
 		if hasPrefixFold(o.name, Prefix) || hasPrefixFold(o.name, "sqlite_") {
 			continue

@@ -41,20 +41,28 @@ type Capture struct {
 	opt    Options
 	schema *schema
 	gather *facts // where the authorizer's callback puts what it hears
+	// renumbered, if not nil, refuses changes to rows that have no key: their
+	// rowids can't be trusted.
+	renumbered error
+	recording
+	inFlight
+}
 
-	// Of the running transaction.
-	events []Event
-	slab   []sqlite.Value // for values to come
-	seqs   []Sequence
-	marks  []savepoint
-	bytes  int64 // of the values recorded
-	err    error // the first failure in the hook; fails the commit
-	dirty  bool  // FTS5 may hold unflushed rows
-	blobs  bool  // some events wait for their new values
+// recording is a capture's state about the running transaction.
+type recording struct {
+	events  []Event
+	slab    []sqlite.Value // for values to come
+	seqs    []Sequence
+	marks   []savepoint
+	bytes   int64 // of the values recorded
+	err     error // the first failure in the hook; fails the commit
+	dirty   bool  // FTS5 may hold unflushed rows
+	blobs   bool  // some events wait for their new values
+	altered bool  // the schema was changed, maybe in vain
+}
 
-	altered bool // the schema was changed, maybe in vain
-
-	// Of the running statement.
+// inFlight is its state about the running statement.
+type inFlight struct {
 	cur       *facts
 	before    int64 // total changes
 	start     int   // len(events)
@@ -103,6 +111,13 @@ func (k *Capture) Suspend() { k.suspended = true }
 // Resume records again.
 func (k *Capture) Resume() { k.suspended = false }
 
+// Distrust makes statements that change rows without a key fail with err; nil
+// ends that.
+func (k *Capture) Distrust(err error) { k.renumbered = err }
+
+// SchemaLoaded returns a number that changes when the schema was read again.
+func (k *Capture) SchemaLoaded() int { return k.schema.loaded }
+
 // Schema re-reads the schema if it has changed since.
 func (k *Capture) Schema() error { return k.schema.refresh() }
 
@@ -119,6 +134,13 @@ func (k *Capture) Before(st *sqlite.Stmt) error {
 			return err
 		}
 		f.plain = !f.ddl && !f.vacuum && f.pragma == ""
+	}
+	if k.renumbered != nil && f.finds && !f.ddl {
+		for _, name := range f.direct {
+			if r := k.schema.find(name); r != nil && r.kind == relTable && !r.skip && !r.NoRowid && r.IPK == "" && len(r.PK) == 0 {
+				return k.renumbered
+			}
+		}
 	}
 	// A full-text index that is flushed when the statement begins keeps what it
 	// wrote even if the statement fails: it has to be told apart.

@@ -13,6 +13,7 @@ type facts struct {
 	writes []string // tables written, by triggers too
 	direct []string // tables, views and virtual tables named by the statement itself
 	steps  []step   // writes by triggers
+	finds  bool     // updates or deletes rows
 	ddlFacts
 	pragma string
 	vacuum bool
@@ -54,6 +55,7 @@ func (k *Capture) observe(a sqlite.Action) bool {
 		f.writes = appendNew(f.writes, a.Arg1)
 		if a.Trigger == "" {
 			f.direct = appendNew(f.direct, a.Arg1)
+			f.finds = f.finds || a.Code != sqlite.ActInsert
 		} else {
 			f.steps = append(f.steps, step{a.Trigger, a.Arg1})
 		}

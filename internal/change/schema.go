@@ -28,7 +28,6 @@ type relation struct {
 	ipkFK   bool // the INTEGER PRIMARY KEY is itself a reference: a natural key
 	rowid   string
 	content *relation // of an FTS5 table's %_content: the FTS5 table it backs
-	stmts   map[string]string
 }
 
 // foreignKey is a reference to the rowid of a parent table: the only kind that

@@ -27,16 +27,7 @@ type state struct {
 	lost   string              // the text of agentdb_conflicts
 }
 
-// copyFile copies a database that may be open elsewhere, through SQLite.
-func copyFile(t testing.TB, path string) string {
-	t.Helper()
-	dst := filepath.Join(t.TempDir(), "copy.db")
-	if err := backup(path, dst); err != nil {
-		t.Fatalf("copy %s: %v", path, err)
-	}
-	return dst
-}
-
+// backup copies a database that may be open elsewhere, through SQLite.
 func backup(path, dst string) (err error) {
 	src, err := sqlite.Open(path, sqlite.Options{ReadOnly: true})
 	if err != nil {

@@ -27,6 +27,12 @@ type agent struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	t.Parallel()
+	return newLabHere(t)
+}
+
+// newLabHere is newLab for a test that runs by itself.
+func newLabHere(t *testing.T) *lab {
+	t.Helper()
 	return &lab{t: t, dir: t.TempDir(), node: newNode(t)}
 }
 

@@ -156,12 +156,6 @@ func (p *proxy) chaos(pick func() fault) {
 	p.pick, p.queue = pick, nil
 }
 
-func (p *proxy) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.requests
-}
-
 func (p *proxy) next() (fault, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

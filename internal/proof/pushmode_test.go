@@ -26,14 +26,17 @@ func TestPushModeRowIDs(t *testing.T) {
 			a.exec("INSERT INTO t (tok, v) VALUES ('a1', '-'), ('a2', '-')")
 			a.sync()
 			p.exec("INSERT INTO t (tok, v) VALUES ('p1', '-'), ('p2', '-'), ('p3', '-')")
+			p.exec("UPDATE t SET v = 'early' WHERE tok <> 'p2'")
 			p.sync()
 			p.exec("UPDATE t SET v = 'changed' WHERE tok = 'p1'")
 			p.exec("DELETE FROM t WHERE tok = 'p2'")
 			p.sync()
 			p.exec("UPDATE t SET v = 'changed again' WHERE tok = 'p1'")
 			p.sync()
+			p.exec("UPDATE t SET v = 'late' WHERE tok = 'p3'")
+			p.sync()
 			a.sync()
-			want(t, "rows", fmt.Sprint(a.texts("SELECT tok || ' ' || v FROM t ORDER BY tok")), "[a1 - a2 - p1 changed again p3 -]")
+			want(t, "rows", fmt.Sprint(a.texts("SELECT tok || ' ' || v FROM t ORDER BY tok")), "[a1 - a2 - p1 changed again p3 late]")
 		})
 	}
 }
@@ -65,5 +68,30 @@ func TestPushModeReuse(t *testing.T) {
 		if !strings.Contains(st.lost, s) {
 			t.Errorf("%q is nowhere: %s", s, st.lost)
 		}
+	}
+}
+
+// TestPushModeFullText inserts and updates a full text row in one push, and
+// goes on with it.
+func TestPushModeFullText(t *testing.T) {
+	for _, reopen := range []bool{false, true} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE VIRTUAL TABLE IF NOT EXISTS f USING fts5(tok, v)")
+		}
+		p.sync()
+		a.exec("INSERT INTO f VALUES ('a', '-')")
+		a.sync()
+		p.exec("INSERT INTO f VALUES ('p', '-')")
+		if reopen {
+			p.reopen()
+		}
+		p.exec("UPDATE f SET v = 'early' WHERE tok = 'p'")
+		p.sync()
+		p.exec("UPDATE f SET v = 'late' WHERE tok = 'p'")
+		p.sync()
+		a.sync()
+		want(t, "rows", fmt.Sprint(a.texts("SELECT tok || v FROM f ORDER BY tok")), "[a- plate]")
 	}
 }

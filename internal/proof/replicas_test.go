@@ -43,7 +43,7 @@ func TestSoak(t *testing.T) {
 }
 
 func play(t *testing.T, seed uint64, rounds int) {
-	w := newWorld(t, seed)
+	w := newWorld(t, seed, true)
 	w.begin()
 	skip := strings.Split(*flagSkip, ",")
 	for i := range rounds {

@@ -47,11 +47,13 @@ type world struct {
 
 const database = "proof"
 
-func newWorld(t *testing.T, seed uint64) *world {
+// newWorld starts a server, three full replicas and one that pulls; with push
+// also one that pushes.
+func newWorld(t *testing.T, seed uint64, push bool) *world {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	w := &world{t: t, seed: seed, rng: rng, node: newNode(t), schema: randomSchema(rng), model: newModel(), refused: map[string]int{}}
 	modes := []agentdb.SyncMode{agentdb.SyncFull, agentdb.SyncFull, agentdb.SyncFull, agentdb.SyncPull, agentdb.SyncPush}
-	if strings.Contains(*flagWithout, "push") {
+	if !push || strings.Contains(*flagWithout, "push") {
 		modes = modes[:4]
 	}
 	for i, mode := range modes {

@@ -176,6 +176,14 @@ func (x *exchange) foreignSchema(ctx context.Context) error {
 		return err
 	}
 	x.o.snapshot = next == snapshot
-	// The schema as it is now, so that the snapshot is asked for.
-	return x.r.locked(ctx, func(c *sqlite.Conn, _ *change.Capture) error { return noteSchema(c) })
+	// From here on the schema is what it should be, and a snapshot is due,
+	// whenever it can be had.
+	return x.r.locked(ctx, func(c *sqlite.Conn, _ *change.Capture) error {
+		s, err := readState(c)
+		if err != nil {
+			return err
+		}
+		s.base = lostBase
+		return errors.Join(s.write(c), noteSchema(c))
+	})
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
-	"github.com/agentdb/agentdb/internal/wire"
 )
 
 // Mode says which way changes go.
@@ -236,5 +235,5 @@ func ReadFacts(c *sqlite.Conn) (Facts, error) {
 		return Facts{}, err
 	}
 	n, err := c.QueryInt("SELECT count(*) FROM agentdb_pending WHERE id>?", sqlite.Int(int64(s.acked)))
-	return Facts{Pending: int(n), Revision: s.base.Seq, Replica: wire.ReplicaID(s.replica).String()}, err
+	return Facts{Pending: int(n), Revision: s.base.Seq, Replica: s.replica.String()}, err
 }

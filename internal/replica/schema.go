@@ -61,11 +61,27 @@ func notedObjects(c *sqlite.Conn) (map[string]string, error) {
 	return m, nil
 }
 
+// renumbered returns change.ErrForeign if another program may have given rows
+// other rowids.
+func renumbered(c *sqlite.Conn, k *change.Capture) error {
+	known, err := notedObjects(c)
+	if err != nil || known == nil {
+		return err
+	}
+	if noted, err := schemaNoted(c); err != nil || noted {
+		return err
+	}
+	return k.Renumbered(known)
+}
+
 // adopt turns what no capture has seen, because it was there before the file
 // was synced or because another program made it, into a change to be sent. It
 // returns change.ErrForeign if what was seen is not there any more.
 func (r *Replica) adopt(c *sqlite.Conn, k *change.Capture) error {
 	if err := k.Begin(); err != nil {
+		return err
+	}
+	if err := renumbered(c, k); err != nil {
 		return err
 	}
 	known, err := notedObjects(c)

@@ -39,16 +39,9 @@ func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err er
 		return done, err
 	}
 	acked, _ := x.acked(a.Response)
-	x.rep.Pushed += int(acked - x.s.acked)
 	x.rep.Pulled += int(a.Pages)
 	x.rep.Revision = a.Head.Seq
-	for _, res := range a.Results {
-		for _, op := range res.Ops {
-			if op.Code == wire.OpMerged || op.Code == wire.OpRejected {
-				x.rep.Conflicts++
-			}
-		}
-	}
+	x.count(a.Response, acked)
 	return done, nil
 }
 
@@ -316,24 +309,7 @@ func copyPages(path string, w *sqlite.Conn) (err error) {
 		return err
 	}
 	defer get.Finalize()
-	write := func(no int64, data []byte) error {
-		if err := put.Reset(); err != nil {
-			return err
-		}
-		if err := put.BindInt64(1, no); err != nil {
-			return err
-		}
-		if data == nil {
-			err = put.BindNull(2)
-		} else {
-			err = put.BindBlob(2, data)
-		}
-		if err != nil {
-			return err
-		}
-		_, err := put.Step()
-		return err
-	}
+	write := func(no int64, data []byte) error { return putPage(put, no, data) }
 	var first []byte
 	last := int64(0)
 	for {
@@ -363,4 +339,23 @@ func copyPages(path string, w *sqlite.Conn) (err error) {
 		}
 	}
 	return write(1, first)
+}
+
+// putPage writes a page; nil data cuts the database off before it.
+func putPage(put *sqlite.Stmt, no int64, data []byte) error {
+	if err := put.Reset(); err != nil {
+		return err
+	}
+	if err := put.BindInt64(1, no); err != nil {
+		return err
+	}
+	err := put.BindNull(2)
+	if data != nil {
+		err = put.BindBlob(2, data)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = put.Step()
+	return err
 }

@@ -289,46 +289,15 @@ func (x *exchange) trivial(resp *wire.Response, acked uint64) bool {
 
 // settle applies an answer with commits.
 func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcome, err error) {
-	acked, chain := x.acked(resp)
 	if len(x.sent) == 0 && x.o.pull && resp.Head == x.s.base {
 		x.rep.Revision = resp.Head.Seq
 		return done, nil // nothing new: the file needs no write
 	}
+	var acked uint64
 	for skip := (skips{}); ; {
 		err = x.r.locked(ctx, func(c *sqlite.Conn, k *change.Capture) error {
-			cur, err := readState(c)
-			if err != nil {
-				return err
-			}
-			if x.stale = !cur.same(x.s); x.stale {
-				return nil
-			}
-			// Changes may have been made since, and even sent by another sync.
-			if x.have, err = readChain(c, cur.acked); err != nil {
-				return err
-			}
-			acked, chain = x.acked(resp)
-			to := *cur
-			to.acked, to.chain = acked, chain
-			switch {
-			case x.o.pull && !x.trivial(resp, acked):
-				next, err = x.rebase(c, k, resp, acked, skip)
-			case !x.o.pull && len(resp.Results) > 0:
-				next, err = x.renumber(c, k, resp, acked, skip)
-			}
-			if err != nil || next != done {
-				return err
-			}
-			if x.o.pull {
-				to.base = resp.Head
-			}
-			if err := to.write(c); err != nil {
-				return err
-			}
-			if err := noteSchema(c); err != nil {
-				return err
-			}
-			return prune(c, acked)
+			acked, next, err = x.follow(c, k, resp, skip)
+			return err
 		})
 		if !errors.Is(err, change.ErrRolledBack) {
 			break
@@ -347,12 +316,53 @@ func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcom
 	if err != nil || x.stale || next != done {
 		return next, err
 	}
-	x.rep.Pushed += int(acked - x.s.acked)
+	x.rep.Revision = x.s.base.Seq
 	if x.o.pull {
 		x.rep.Revision = resp.Head.Seq
-	} else {
-		x.rep.Revision = x.s.base.Seq
 	}
+	x.count(resp, acked)
+	return done, nil
+}
+
+// follow takes the file to the answer's state, in the caller's transaction.
+func (x *exchange) follow(c *sqlite.Conn, k *change.Capture, resp *wire.Response, skip skips) (acked uint64, next outcome, err error) {
+	cur, err := readState(c)
+	if err != nil {
+		return 0, done, err
+	}
+	if x.stale = !cur.same(x.s); x.stale {
+		return 0, done, nil
+	}
+	// Changes may have been made since, and even sent by another sync.
+	if x.have, err = readChain(c, cur.acked); err != nil {
+		return 0, done, err
+	}
+	to := *cur
+	to.acked, to.chain = x.acked(resp)
+	switch {
+	case x.o.pull && !x.trivial(resp, to.acked):
+		next, err = x.rebase(c, k, resp, to.acked, skip)
+	case !x.o.pull && len(resp.Results) > 0:
+		next, err = x.renumber(c, k, resp, to.acked, skip)
+	}
+	if err != nil || next != done {
+		return 0, next, err
+	}
+	if x.o.pull {
+		to.base = resp.Head
+	}
+	if err := to.write(c); err != nil {
+		return 0, done, err
+	}
+	if err := noteSchema(c); err != nil {
+		return 0, done, err
+	}
+	return to.acked, done, prune(c, to.acked)
+}
+
+// count adds to the report what an answer acknowledges.
+func (x *exchange) count(resp *wire.Response, acked uint64) {
+	x.rep.Pushed += int(acked - x.s.acked)
 	for _, res := range resp.Results {
 		for _, op := range res.Ops {
 			if op.Code == wire.OpMerged || op.Code == wire.OpRejected {
@@ -360,5 +370,4 @@ func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcom
 			}
 		}
 	}
-	return done, nil
 }

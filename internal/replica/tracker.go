@@ -1,6 +1,9 @@
 package replica
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
@@ -13,6 +16,7 @@ type Tracker struct {
 	cap     *change.Capture
 	scratch []byte
 	last    *change.Change // stored by BeforeCommit, for watchers
+	checked int            // the schema that renumbered was last asked about
 
 	strict   bool
 	captured *change.Change
@@ -28,8 +32,28 @@ func (r *Replica) Attach(c *sqlite.Conn) (*Tracker, error) {
 	return &Tracker{r: r, conn: c, cap: k}, nil
 }
 
-// Begin starts a transaction.
-func (t *Tracker) Begin() error { return t.cap.Begin() }
+// Begin starts a transaction. In a file whose rows another program may have
+// renumbered, those without a key can't be changed until a sync has mended it:
+// what is captured would be about other rows.
+func (t *Tracker) Begin() error {
+	if err := t.cap.Begin(); err != nil {
+		return err
+	}
+	if t.cap.SchemaLoaded() == t.checked {
+		return nil
+	}
+	err := renumbered(t.conn, t.cap)
+	switch {
+	case errors.Is(err, change.ErrForeign):
+		t.cap.Distrust(fmt.Errorf("%w: sync before the next change to rows without a key: %w", ErrDiverged, err))
+	case err != nil:
+		return err
+	default:
+		t.cap.Distrust(nil)
+	}
+	t.checked = t.cap.SchemaLoaded()
+	return nil
+}
 
 // BeforeStmt may refuse a statement that writes.
 func (t *Tracker) BeforeStmt(st *sqlite.Stmt) error { return t.cap.Before(st) }

@@ -125,7 +125,7 @@ func checkDead(t *testing.T, s *sqlite.Stmt, want error) {
 			t.Errorf("dead statement has column %d", i)
 		}
 	}
-	if want == sqlite.ErrClosed {
+	if errors.Is(want, sqlite.ErrClosed) {
 		if s.ColumnCount() != 0 || s.BindCount() != 0 || s.BindName(1) != "" || s.BindIndex("x") != 0 || s.ReadOnly() || s.Bound() != nil || s.Reprepared() != 0 {
 			t.Error("dead statement has facts")
 		}
