@@ -2,6 +2,8 @@ package agentdb_test
 
 import (
 	"fmt"
+	"strings"
+	"fmt"
 	"testing"
 
 	"github.com/agentdb/agentdb"
@@ -297,4 +299,88 @@ func TestTriggersAndActionsOnce(t *testing.T) {
 	alike(t, "SELECT count(*) FROM c WHERE p NOT IN (SELECT id FROM p)", "[[0]]", a, b)
 	alike(t, "SELECT sum(n) FROM p", "[[6]]", a, b)
 	alike(t, "SELECT v,count(*) FROM log WHERE v LIKE 'ins%' GROUP BY v HAVING count(*)>1", "[]", a, b)
+}
+
+// TestChildOfRefusedKeyMove: children written under a natural key that their
+// parent was not given in the end.
+func TestChildOfRefusedKeyMove(t *testing.T) {
+	for _, nr := range []string{"", " WITHOUT ROWID"} {
+		srv := agentdbtest.NewServer(t)
+		a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncFull)
+		runSQL(t, a, "CREATE TABLE p(k TEXT PRIMARY KEY, v)"+nr+"; CREATE TABLE c(id INTEGER PRIMARY KEY, p TEXT REFERENCES p(k) ON UPDATE CASCADE, v)")
+		runSQL(t, a, "INSERT INTO p VALUES('a','ay')")
+		runSQL(t, a, "INSERT INTO c VALUES(1,'a','old child')")
+		both(t, a, b)
+		runSQL(t, b, "INSERT INTO p VALUES('b','bee')")
+		mustSync(t, b)
+		runSQL(t, a, "UPDATE p SET k='b' WHERE k='a'")
+		runSQL(t, a, "INSERT INTO c VALUES(2,'b','new child')")
+		both(t, a, b)
+		alike(t, "SELECT p.v, c.v FROM c JOIN p ON p.k=c.p ORDER BY c.id", "[[ay old child] [ay new child]]", a, b)
+	}
+}
+
+// TestIDsGivenOutTwice: ids that are given out, rolled back, reused and moved
+// within one transaction, under a full-text index.
+func TestIDsGivenOutTwice(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, `CREATE TABLE p(id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p(id) ON DELETE CASCADE, v);
+		CREATE VIRTUAL TABLE f USING fts5(v, content='p', content_rowid='id');
+		CREATE TRIGGER pi AFTER INSERT ON p BEGIN INSERT INTO f(rowid,v) VALUES(new.id,new.v); END;
+		CREATE TRIGGER pd AFTER DELETE ON p BEGIN INSERT INTO f(f,rowid,v) VALUES('delete',old.id,old.v); END;
+		CREATE TRIGGER pu AFTER UPDATE ON p BEGIN INSERT INTO f(f,rowid,v) VALUES('delete',old.id,old.v); INSERT INTO f(rowid,v) VALUES(new.id,new.v); END;`)
+	both(t, a, b)
+	for i, db := range []*agentdb.DB{a, b} {
+		if err := db.Update(t.Context(), func(tx *agentdb.Tx) error {
+			for _, sql := range []string{
+				"INSERT INTO p VALUES(1,'one%d')", "SAVEPOINT s", "INSERT INTO p VALUES(2,'two%d')", "INSERT INTO c VALUES(1,2,'lost')", "ROLLBACK TO s", "RELEASE s",
+				"INSERT INTO p VALUES(2,'again%d')", "INSERT INTO c VALUES(1,2,'child%d')", "DELETE FROM p WHERE id=1", "INSERT INTO p VALUES(1,'reborn%d')", "INSERT INTO c VALUES(2,1,'second%d')",
+				"UPDATE p SET id=id+10", "UPDATE c SET p=p+10",
+			} {
+				if sql == "UPDATE p SET id=id+10" {
+					if _, err := tx.Exec(t.Context(), "PRAGMA defer_foreign_keys=ON"); err != nil {
+						return err
+					}
+				}
+				if strings.Contains(sql, "%d") {
+					sql = fmt.Sprintf(sql, i)
+				}
+				if _, err := tx.Exec(t.Context(), sql); err != nil {
+					return fmt.Errorf("%s: %w", sql, err)
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both(t, a, b)
+	got := linesOf(t, a, "SELECT p.v, c.v FROM p LEFT JOIN c ON c.p=p.id ORDER BY 1")
+	want(t, b, "SELECT p.v, c.v FROM p LEFT JOIN c ON c.p=p.id ORDER BY 1", got)
+	for _, db := range []*agentdb.DB{a, b} {
+		runSQL(t, db, "INSERT INTO f(f) VALUES('integrity-check')")
+	}
+	alike(t, "SELECT count(*) FROM f WHERE f MATCH 'again0 OR again1 OR reborn0 OR reborn1'", "[[4]]", a, b)
+}
+
+// TestRowMovedElsewhere: a row that is moved by one agent, and changed, deleted
+// and referred to by another.
+func TestRowMovedElsewhere(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, tasks)
+	runSQL(t, a, "INSERT INTO tasks VALUES(1,'a'),(2,'b'),(3,'c')")
+	both(t, a, b)
+	runSQL(t, b, "UPDATE tasks SET id=11 WHERE id=1")
+	runSQL(t, b, "UPDATE tasks SET id=12 WHERE id=2")
+	runSQL(t, b, "INSERT INTO tasks VALUES(1,'new1'),(2,'new2')")
+	mustSync(t, b)
+	runSQL(t, a, "UPDATE tasks SET v='a!' WHERE id=1")
+	runSQL(t, a, "DELETE FROM tasks WHERE id=2")
+	runSQL(t, a, "INSERT INTO notes(task,v) VALUES(1,'of a')")
+	runSQL(t, a, "UPDATE tasks SET id=13 WHERE id=3")
+	runSQL(t, a, "INSERT INTO notes(task,v) VALUES(13,'of c')")
+	both(t, a, b)
+	alike(t, "SELECT t.id,t.v,n.v FROM tasks t LEFT JOIN notes n ON n.task=t.id ORDER BY 1", "[[1 new1 <nil>] [2 new2 <nil>] [11 a! of a] [13 c of c]]", a, b)
 }

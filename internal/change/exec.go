@@ -213,6 +213,7 @@ func (x *Executor) run(e *Event) error {
 // mapReferences rewrites the row's references to parents whose id changed.
 func (x *Executor) mapReferences(r *relation, e *Event) {
 	e.self = nil
+	x.mapKeys(r, e)
 	for _, fk := range r.fks {
 		if fk.col < 0 {
 			e.RowID = x.resolve(fk.parent, e.RowID)

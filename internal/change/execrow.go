@@ -69,13 +69,24 @@ func (x *Executor) insertAuto(r *relation, e *Event) error {
 		if x.strict {
 			return fmt.Errorf("%w: id %d of %s is taken", ErrStrict, e.RowID, r.Name)
 		}
-		if id, err = x.freeID(r); err != nil {
+		if id, err = x.backOrFree(r, asked); err != nil {
 			return err
 		}
 	}
 	x.setID(e, id)
 	x.setTo(asked, id)
 	return x.insertRow(r, e, true)
+}
+
+// backOrFree returns the id that the row had when it was deleted by the same
+// replica, as REPLACE and updates of a full-text table do, else a new one.
+func (x *Executor) backOrFree(r *relation, asked idKey) (int64, error) {
+	if had, ok := x.ids[asked]; ok && !IsPlaceholder(had) {
+		if taken, err := x.taken(r, had); err != nil || !taken {
+			return had, err
+		}
+	}
+	return x.freeID(r)
 }
 
 // setID gives the row its id, in references to itself too.

@@ -125,6 +125,42 @@ func (x *Executor) findMoved(e *Event) bool {
 	return true
 }
 
+// mapKeys rewrites the row's references to natural keys that their rows have
+// not, or have no more.
+func (x *Executor) mapKeys(r *relation, e *Event) {
+	if len(x.keys) == 0 {
+		return
+	}
+	for _, ref := range r.keyRefs {
+		if len(ref.cols) != len(ref.parent.PK) {
+			continue
+		}
+		for _, vals := range [][]sqlite.Value{e.Old, e.New} {
+			ref.follow(x.keys, r, e, vals)
+		}
+	}
+}
+
+// follow rewrites the reference in a row's values.
+func (ref *keyRef) follow(keys map[string]rowKey, r *relation, e *Event, vals []sqlite.Value) {
+	key := make([]sqlite.Value, len(ref.parent.Cols))
+	at := make(map[int]int, len(ref.cols))
+	for i, j := range ref.cols {
+		n := e.Table.column(r.Cols[j])
+		if n < 0 || n >= len(vals) {
+			return
+		}
+		key[i], at[i] = vals[n], n
+	}
+	to := keys[keyText(&ref.parent.Table, key)]
+	if len(to) != len(key) {
+		return // it is where it was, or gone, or its table has changed
+	}
+	for i, n := range at {
+		vals[n] = to[i]
+	}
+}
+
 // rejected reports whether the running operation was refused.
 func (x *Executor) rejected() bool {
 	n := len(x.res)

@@ -84,7 +84,7 @@ func (n *Renumbering) Run() error {
 func (n *Renumbering) run() error {
 	for _, e := range n.refused {
 		r := n.x.cap.schema.find(e.Table.Name)
-		if r == nil || !r.autoKey() {
+		if r == nil || r.NoRowid || r.kind != relTable && !n.keepsContent(r) {
 			continue
 		}
 		if err := n.exec("DELETE FROM "+quote(r.Name)+" WHERE "+quote(r.rowid)+"=?", sqlite.Int(e.RowID)); err != nil {

@@ -2,6 +2,7 @@ package change
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -25,7 +26,8 @@ type relation struct {
 	autoinc bool
 	skip    bool // internal, out of capture
 	fks     []foreignKey
-	ipkFK   bool // the INTEGER PRIMARY KEY is itself a reference: a natural key
+	keyRefs map[int]*keyRef // references to natural keys, by SQLite's number
+	ipkFK   bool            // the INTEGER PRIMARY KEY is itself a reference: a natural key
 	rowid   string
 	content *relation // of an FTS5 table's %_content: the FTS5 table it backs
 }
@@ -35,6 +37,12 @@ type relation struct {
 type foreignKey struct {
 	col    int // index into Cols; -1 for the INTEGER PRIMARY KEY
 	parent string
+}
+
+// keyRef is a reference to the natural key of a parent table.
+type keyRef struct {
+	parent *relation
+	cols   map[int]int // from indexes into the parent's Cols to those into Cols
 }
 
 // autoKey reports whether rows are identified by an id that SQLite may choose:
@@ -261,7 +269,7 @@ next:
 // loadForeignKeys keeps the columns that refer to a parent's rowid, alone or
 // with others.
 func (s *schema) loadForeignKeys(r *relation) error {
-	st, err := s.conn.Cached(`SELECT "table", "from", coalesce("to",'') FROM pragma_foreign_key_list(?1)`)
+	st, err := s.conn.Cached(`SELECT "table", "from", coalesce("to",''), id, seq FROM pragma_foreign_key_list(?1)`)
 	if err != nil {
 		return fmt.Errorf("change: read foreign keys of %s: %w", r.Name, err)
 	}
@@ -279,6 +287,10 @@ func (s *schema) loadForeignKeys(r *relation) error {
 		}
 		parent := s.find(st.ColumnText(0))
 		from, to := st.ColumnText(1), st.ColumnText(2)
+		if parent != nil && len(parent.PK) > 0 {
+			r.refersTo(parent, int(st.ColumnInt64(3)), int(st.ColumnInt64(4)), from, to)
+			continue
+		}
 		if parent == nil || parent.IPK == "" || to != "" && !strings.EqualFold(to, parent.IPK) {
 			continue
 		}
@@ -307,6 +319,24 @@ func markVectorShadows(rels []*relation, ddl []string) {
 			}
 		}
 	}
+}
+
+// refersTo notes a column of the id-th reference, to a natural key.
+func (r *relation) refersTo(parent *relation, id, seq int, from, to string) {
+	if to == "" && seq < len(parent.PK) {
+		to = parent.Cols[parent.PK[seq]]
+	}
+	i, j := parent.column(to), r.column(from)
+	if i < 0 || j < 0 || !slices.Contains(parent.PK, i) {
+		return
+	}
+	if r.keyRefs == nil {
+		r.keyRefs = map[int]*keyRef{}
+	}
+	if r.keyRefs[id] == nil {
+		r.keyRefs[id] = &keyRef{parent: parent, cols: map[int]int{}}
+	}
+	r.keyRefs[id].cols[i] = j
 }
 
 // linkContent finds the FTS5 tables that keep their own content, whose rows

@@ -271,7 +271,9 @@ func (x *exchange) redoOne(c *sqlite.Conn, k *change.Capture, e *change.Executor
 			return nil, nil, err
 		}
 		e.Back(ch)
-		return ch.IntentsOnly(), nil, k.Abandon()
+		kept = ch.IntentsOnly()
+		e.Rewrite(kept) // what it refers to may be gone, or elsewhere
+		return kept, nil, k.Abandon()
 	}
 	for _, r := range kept.Renamed() {
 		x.renamed(r.Table, r.Old, r.New)
