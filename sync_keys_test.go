@@ -3,7 +3,6 @@ package agentdb_test
 import (
 	"fmt"
 	"strings"
-	"fmt"
 	"testing"
 
 	"github.com/agentdb/agentdb"
