@@ -145,7 +145,9 @@ func refused(resp *http.Response) error {
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
-	case resp.StatusCode == http.StatusRequestEntityTooLarge, resp.StatusCode == http.StatusTooManyRequests,
+	case resp.StatusCode == http.StatusRequestEntityTooLarge:
+		return fmt.Errorf("%w: %w: %w", ErrQuota, errTooMuch, err)
+	case resp.StatusCode == http.StatusTooManyRequests,
 		resp.StatusCode == http.StatusInsufficientStorage:
 		return fmt.Errorf("%w: %w", ErrQuota, err)
 	case resp.StatusCode == http.StatusConflict:
@@ -155,6 +157,9 @@ func refused(resp *http.Response) error {
 	}
 	return fmt.Errorf("sync: %w", err)
 }
+
+// errTooMuch: the request is larger, or takes longer, than the server allows.
+var errTooMuch = errors.New("too much in one request")
 
 // pause waits for a jittered, growing while; it returns the context's error.
 func pause(ctx context.Context, attempt int, longest time.Duration) error {

@@ -101,6 +101,9 @@ func (r *Replica) run(ctx context.Context, o options) (rep Report, strict wire.S
 			continue
 		}
 		next, err := x.exchange(ctx)
+		if errors.Is(err, errTooMuch) && x.halve() {
+			continue
+		}
 		if err != nil {
 			return rep, strict, err
 		}
@@ -185,6 +188,15 @@ func (r *Replica) gather(o *options, rep *Report) (*exchange, error) {
 		}
 	}
 	return x, nil
+}
+
+// halve makes the next request send half of the changes of this one.
+func (x *exchange) halve() bool {
+	n := len(x.sent)
+	if n > 1 {
+		x.o.upTo = x.sent[n/2-1].id
+	}
+	return n > 1
 }
 
 // request makes the request.
