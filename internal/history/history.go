@@ -183,9 +183,9 @@ type Store interface {
 	// GetMeta returns a value or ErrNoMeta. It sees all writes accepted before
 	// the call, and waits until they are durable.
 	GetMeta(ctx context.Context, id DBID, key string) ([]byte, error)
-	// Metas yields the keys with a prefix and their values, ascending, like
-	// GetMeta. Key and value are the caller's.
-	Metas(ctx context.Context, id DBID, prefix string) iter.Seq2[Meta, error]
+	// Metas yields the keys with a prefix that are not below from, and their
+	// values, ascending, like GetMeta. Key and value are the caller's.
+	Metas(ctx context.Context, id DBID, prefix, from string) iter.Seq2[Meta, error]
 
 	// Retain drops what only revisions below horizon need. Those are refused
 	// with ErrHorizon from then on. A horizon below the present one does

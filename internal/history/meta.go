@@ -89,15 +89,15 @@ func (p *Pebble) getMeta(ctx context.Context, id DBID, key string) ([]byte, erro
 }
 
 // Metas implements Store.
-func (p *Pebble) Metas(ctx context.Context, id DBID, prefix string) iter.Seq2[Meta, error] {
+func (p *Pebble) Metas(ctx context.Context, id DBID, prefix, from string) iter.Seq2[Meta, error] {
 	return func(yield func(Meta, error) bool) {
-		if err := p.metas(ctx, id, prefix, yield); err != nil {
+		if err := p.metas(ctx, id, prefix, from, yield); err != nil {
 			yield(Meta{}, opErr("list metadata of", id, err))
 		}
 	}
 }
 
-func (p *Pebble) metas(ctx context.Context, id DBID, prefix string, yield func(Meta, error) bool) error {
+func (p *Pebble) metas(ctx context.Context, id DBID, prefix, from string, yield func(Meta, error) bool) error {
 	h, err := p.acquire(ctx, id)
 	if err != nil {
 		return err
@@ -106,15 +106,14 @@ func (p *Pebble) metas(ctx context.Context, id DBID, prefix string, yield func(M
 	if err := h.waitResolved(ctx); err != nil {
 		return err
 	}
-	lower := metaKey(h.id, prefix)
-	it, err := p.scan(lower, prefixEnd(lower))
+	it, err := p.scan(metaKey(h.id, max(prefix, from)), prefixEnd(metaKey(h.id, prefix)))
 	if err != nil {
 		return err
 	}
 	if _, _, err := h.state(); err != nil { // perhaps reclaimed before the scan
 		return closeIter(it, err)
 	}
-	head := len(lower) - len(prefix)
+	head := len(metaKey(h.id, ""))
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()
 		if err != nil {

@@ -42,6 +42,7 @@ type database struct {
 	recent   recentCommits
 	replicas map[wire.ReplicaID]*replicaState
 	applied  map[[16]byte]bool // nonces of the newest strict transactions
+	untidy   int               // strict requests since outdated strict transactions were looked for
 
 	newsMu sync.Mutex
 	news   chan struct{} // closed and replaced when a commit becomes durable

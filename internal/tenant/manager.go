@@ -30,6 +30,15 @@ type Config struct {
 	MaxDecoded  int           // memory of one request's decoded changes, bytes, beyond 16 times their size; 0: 256 MiB
 	MaxConflict int           // conflicts recorded for one request; 0: 1,000,000
 	MaxEffects  int64         // bytes of values that one request may write, by triggers too; 0: 256 MiB
+	// KeepPushes is how many of each replica's pushes are remembered, to
+	// recognise them in a file that is restored from a backup; 0: 1024. Those
+	// that the replica may send again are remembered besides.
+	KeepPushes int
+	// A strict transaction is remembered, to recognise it when it is sent
+	// again, for at least KeepStrict (0: one hour) and KeepStrictCommits
+	// commits (0: 10,000).
+	KeepStrict        time.Duration
+	KeepStrictCommits uint64
 	// StatementTimeout bounds the time a request's changes may take to
 	// execute; 0: 30 seconds.
 	StatementTimeout time.Duration
@@ -59,6 +68,15 @@ func (c *Config) withDefaults() {
 	}
 	if c.MaxEffects <= 0 {
 		c.MaxEffects = 256 << 20
+	}
+	if c.KeepPushes <= 0 {
+		c.KeepPushes = 1024
+	}
+	if c.KeepStrict <= 0 {
+		c.KeepStrict = time.Hour
+	}
+	if c.KeepStrictCommits == 0 {
+		c.KeepStrictCommits = 10_000
 	}
 	if c.StatementTimeout <= 0 {
 		c.StatementTimeout = 30 * time.Second

@@ -26,6 +26,9 @@ func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Respo
 		return head, 0, err
 	}
 	p := &execution{d: d, req: req, since: since{me: author(req.Replica)}}
+	if p.old, err = d.outdated(ctx, req, s); err != nil {
+		return head, 0, err
+	}
 	p.since.want(req, s.last)
 	for range maxCatchUps {
 		if err = p.since.read(ctx, d); err != nil {
@@ -99,6 +102,7 @@ type execution struct {
 	since  since
 	unseen unseen
 	after  uint64 // the replica's last executed change
+	old    outdated
 
 	strict       bool // the strict transaction is to be executed
 	strictResult wire.StrictResult
@@ -332,23 +336,25 @@ func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, 
 	fresh := p.req.Changes[p.known.dup:]
 	nc, err := p.newCommit(fresh)
 	if err == nil {
-		next := &replicaState{last: p.after + uint64(len(fresh)), chain: p.known.chain}
+		next := &replicaState{last: p.after + uint64(len(fresh)), chain: p.known.chain, batches: s.batches}
 		for i := range fresh {
 			next.chain = wire.ChainNext(next.chain, fresh[i].Nonce)
 		}
 		if len(fresh) > 0 {
 			b := p.batch(fresh)
+			next.batches = p.old.left(s) + 1
 			nc.KV = map[string][]byte{replicaKey(p.req.Replica): next.encode(), batchKey(p.req.Replica, next.last): b.encode()}
 		}
 		if p.strictResult.Code == wire.StrictApplied {
 			if nc.KV == nil {
 				nc.KV = map[string][]byte{}
 			}
-			nc.KV[strictKey(p.req.Strict.Nonce)] = []byte{1}
+			d.keepStrict(nc, p.req.Strict.Nonce)
 		}
 		if len(nc.KV) == 0 && len(nc.Pages) == 0 {
 			return d.head, nil // a refused strict transaction alone
 		}
+		p.old.drop(nc, len(fresh) > 0)
 		var pending *history.Pending
 		if pending, err = d.m.cfg.Store.Append(ctx, d.id(), d.head, nc); err == nil {
 			*s = *next

@@ -5,17 +5,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
 // replicaState is what the history's metadata says about a replica, under
-// "r/" and its id: the last change that was executed, and the chain hash there.
+// "r/" and its id: the last change that was executed, the chain hash there, and
+// how many batches are kept. It stays for as long as the database: without it a
+// file would take the server for one that was restored.
 type replicaState struct {
-	last  uint64
-	chain uint64
+	last    uint64
+	chain   uint64
+	batches uint64
 }
 
 // batch is what the metadata keeps of one push, under "b/", the replica's id
@@ -40,7 +42,8 @@ func strictKey(nonce [16]byte) string { return fmt.Sprintf("x/%x", nonce) }
 
 func (s *replicaState) encode() []byte {
 	b := binary.AppendUvarint(nil, s.last)
-	return binary.LittleEndian.AppendUint64(b, s.chain)
+	b = binary.LittleEndian.AppendUint64(b, s.chain)
+	return binary.AppendUvarint(b, s.batches)
 }
 
 func (b *batch) encode() []byte {
@@ -55,7 +58,7 @@ func (b *batch) encode() []byte {
 
 func decodeReplica(v []byte) (*replicaState, error) {
 	r := wire.NewReader(v)
-	s := &replicaState{last: r.Uvarint(), chain: r.Uint64()}
+	s := &replicaState{last: r.Uvarint(), chain: r.Uint64(), batches: r.Uvarint()}
 	return s, r.End()
 }
 
@@ -75,11 +78,12 @@ func decodeBatch(v []byte) (*batch, error) {
 // commits that are not durable yet.
 func (d *database) loadReplica(ctx context.Context, id wire.ReplicaID) (*replicaState, error) {
 	d.mu.Lock()
-	s := d.replicas[id]
-	d.mu.Unlock()
-	if s != nil {
-		return s, nil
+	if s := d.replicas[id]; s != nil {
+		now := *s
+		d.mu.Unlock()
+		return &now, nil
 	}
+	d.mu.Unlock()
 	v, err := d.m.cfg.Store.GetMeta(ctx, d.id(), replicaKey(id))
 	if errors.Is(err, history.ErrNoMeta) {
 		return &replicaState{}, nil
@@ -108,7 +112,8 @@ type known struct {
 }
 
 // recognise compares the request's changes with those that were executed under
-// the same ids.
+// the same ids. What can't be compared any more, because the file was restored
+// from a very old backup, is taken for a copy's.
 func (d *database) recognise(ctx context.Context, req *wire.Request, s *replicaState) (*known, error) {
 	k := &known{chain: req.Chain, results: map[uint64][]wire.OpResult{}}
 	if req.First > s.last {
@@ -121,8 +126,9 @@ func (d *database) recognise(ctx context.Context, req *wire.Request, s *replicaS
 	if err != nil {
 		return nil, err
 	}
-	if c, ok := have.chain[req.First-1]; ok && c != req.Chain {
-		k.fork = req.First
+	c, ok := have.chain[req.First-1]
+	if ok && c != req.Chain || !ok && len(req.Changes) > 0 {
+		k.fork = req.First // another file's, or not known any more
 		return k, nil
 	}
 	chain := req.Chain
@@ -156,13 +162,7 @@ type executedChanges struct {
 // executed reads what is kept about the changes from first to last.
 func (d *database) executed(ctx context.Context, id wire.ReplicaID, first, last uint64) (*executedChanges, error) {
 	e := &executedChanges{chain: map[uint64]uint64{}, results: map[uint64][]wire.OpResult{}}
-	// Batches are found by their last change: the common digits of both bounds
-	// keep the scan short.
-	prefix := batchKey(id, first)
-	for end := batchKey(id, last); !strings.HasPrefix(end, prefix); {
-		prefix = prefix[:len(prefix)-1]
-	}
-	for m, err := range d.m.cfg.Store.Metas(ctx, d.id(), prefix) {
+	for m, err := range d.m.cfg.Store.Metas(ctx, d.id(), batchPrefix(id), batchKey(id, first)) {
 		if err != nil {
 			return nil, translate(err)
 		}
@@ -170,8 +170,8 @@ func (d *database) executed(ctx context.Context, id wire.ReplicaID, first, last 
 		if err != nil {
 			return nil, fmt.Errorf("tenant: %s: %w", m.Key, err)
 		}
-		if end := b.first + uint64(len(b.nonces)); end < first || b.first > last {
-			continue
+		if b.first > last {
+			break
 		}
 		chain := b.before
 		e.chain[b.first-1] = chain

@@ -347,12 +347,16 @@ func testMeta(k *kit) {
 	v, err = k.GetMeta(k.ctx, "a", "l/1")
 	k.must(err)
 	k.equal(len(v), 0)
-	var got []string
-	for e, err := range k.Metas(k.ctx, "a", "l/") {
-		k.must(err)
-		got = append(got, e.Key+"="+string(e.Value))
+	for from, want := range map[string][]string{
+		"": {"l/1=", "l/2=w"}, "l/1": {"l/1=", "l/2=w"}, "l/10": {"l/2=w"}, "l/3": nil, "m": nil,
+	} {
+		var got []string
+		for e, err := range k.Metas(k.ctx, "a", "l/", from) {
+			k.must(err)
+			got = append(got, e.Key+"="+string(e.Value))
+		}
+		k.equal(got, want)
 	}
-	k.equal(got, []string{"l/1=", "l/2=w"})
 	v, err = k.GetMeta(k.ctx, "b", "k")
 	k.must(err)
 	k.equal(string(v), "other")

@@ -441,7 +441,7 @@ func (m *Model) GetMeta(_ context.Context, id history.DBID, key string) ([]byte,
 }
 
 // Metas implements history.Store.
-func (m *Model) Metas(_ context.Context, id history.DBID, prefix string) iter.Seq2[history.Meta, error] {
+func (m *Model) Metas(_ context.Context, id history.DBID, prefix, from string) iter.Seq2[history.Meta, error] {
 	return func(yield func(history.Meta, error) bool) {
 		m.mu.Lock()
 		db, err := m.get(id)
@@ -451,7 +451,7 @@ func (m *Model) Metas(_ context.Context, id history.DBID, prefix string) iter.Se
 		}
 		m.mu.Unlock()
 		for _, k := range slices.Sorted(maps.Keys(kv)) {
-			if strings.HasPrefix(k, prefix) && !yield(history.Meta{Key: k, Value: kv[k]}, nil) {
+			if strings.HasPrefix(k, prefix) && k >= from && !yield(history.Meta{Key: k, Value: kv[k]}, nil) {
 				return
 			}
 		}
