@@ -160,6 +160,17 @@ func (c *Change) Rows() int {
 	return n
 }
 
+// Effects returns how many effects the change has.
+func (c *Change) Effects() int {
+	n := 0
+	for i := range c.Events {
+		if c.Events[i].Effect {
+			n++
+		}
+	}
+	return n
+}
+
 // Merge appends the events of o to c. The sequences keep c's first before and
 // o's last after.
 func (c *Change) Merge(o *Change) {

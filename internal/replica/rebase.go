@@ -87,10 +87,10 @@ type received struct {
 // apply undoes the pending changes and applies the commits.
 func (x *exchange) apply(c *sqlite.Conn, list []mine, resp *wire.Response, acked uint64) (out []received, err error) {
 	var seen func(*change.Event) error
-	own := false
+	known := false // what is applied is known to watchers
 	if x.r.watch.any() {
 		seen = func(e *change.Event) error {
-			if !own {
+			if !known {
 				x.see(c, e)
 			}
 			return nil
@@ -109,8 +109,8 @@ func (x *exchange) apply(c *sqlite.Conn, list []mine, resp *wire.Response, acked
 	var dec change.Decoder
 	for i := range resp.Commits {
 		w := &resp.Commits[i]
-		own = w.OwnFirst > x.s.acked && w.OwnLast <= acked
-		if w.Same {
+		own := w.OwnFirst > x.s.acked && w.OwnLast <= acked
+		if known = own; w.Same {
 			if !own {
 				return nil, fmt.Errorf("%w: a commit of changes that are not pending", wire.ErrMalformed)
 			}
@@ -130,7 +130,16 @@ func (x *exchange) apply(c *sqlite.Conn, list []mine, resp *wire.Response, acked
 		if err != nil {
 			return nil, err
 		}
-		if err := a.Apply(ch); err != nil {
+		rest := ch
+		if n := len(ch.Events) - w.Strict; own && n > 0 && w.Strict > 0 {
+			// Watchers have seen the changes, but not the strict transaction.
+			if err := a.Apply(&change.Change{Events: ch.Events[:n]}); err != nil {
+				return nil, err
+			}
+			rest = &change.Change{Events: ch.Events[n:], Sequences: ch.Sequences}
+		}
+		known = own && w.Strict == 0
+		if err := a.Apply(rest); err != nil {
 			return nil, err
 		}
 		if !own {

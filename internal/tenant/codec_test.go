@@ -23,7 +23,7 @@ func batches() []*batch {
 
 var (
 	replicaStates = []*replicaState{{}, {last: 3, chain: 9, batches: 300}, {last: math.MaxUint64, chain: math.MaxUint64}}
-	metas         = []commitMeta{{first: 0}, {first: 1, last: 1, same: true}, {first: 5, last: math.MaxUint64}}
+	metas         = []commitMeta{{first: 0}, {first: 1, last: 1, same: true}, {first: 5, last: math.MaxUint64}, {last: 2, strict: 300}}
 )
 
 var equal = cmp.Options{cmp.AllowUnexported(batch{}, replicaState{}, commitMeta{}), cmpopts.EquateEmpty()}

@@ -106,6 +106,7 @@ type execution struct {
 
 	strict       bool // the strict transaction is to be executed
 	strictResult wire.StrictResult
+	strictEvents uint64 // of effects, the last
 	results      []wire.Result
 	final        []wire.Result // the same, with the ids of all inserted rows
 	effects      change.Change
@@ -124,7 +125,7 @@ type opAt struct {
 // transaction runs everything once. On error the caller rolls back.
 func (p *execution) transaction() error {
 	d := p.d
-	p.results, p.final, p.effects, p.same, p.conflicts = nil, nil, change.Change{}, true, 0
+	p.results, p.final, p.effects, p.same, p.conflicts, p.strictEvents = nil, nil, change.Change{}, true, 0, 0
 	if err := d.conn.ExecArgs("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("tenant: %w", err)
 	}
@@ -312,6 +313,7 @@ func (p *execution) runStrict(x *change.Executor) error {
 		}
 		if eff != nil {
 			p.effects.Merge(eff)
+			p.strictEvents = uint64(eff.Effects())
 		}
 		p.same = false
 		p.strictResult = wire.StrictResult{Code: wire.StrictApplied}
@@ -383,7 +385,7 @@ func (p *execution) newCommit(fresh []wire.Change) (*history.NewCommit, error) {
 	if size > d.m.cfg.MaxPages {
 		return nil, fmt.Errorf("%w: the database would have %d pages, the limit is %d", ErrQuota, size, d.m.cfg.MaxPages)
 	}
-	meta := commitMeta{same: p.same}
+	meta := commitMeta{same: p.same, strict: p.strictEvents}
 	if len(fresh) > 0 {
 		meta.first = p.req.First + uint64(p.known.dup)
 		meta.last = meta.first + uint64(len(fresh)) - 1

@@ -25,15 +25,26 @@ type stored struct {
 type commitMeta struct {
 	first, last uint64 // the replica's changes; 0 if there are none
 	same        bool   // the effects are those that the replica had
+	strict      uint64 // the last events are so many of a strict transaction
 }
+
+// Bits of commitMeta's last byte.
+const (
+	metaSame   = 1 << 0
+	metaStrict = 1 << 1 // the number of events follows
+)
 
 func (m commitMeta) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, m.first)
 	b = binary.AppendUvarint(b, m.last)
+	var f byte
 	if m.same {
-		return append(b, 1)
+		f |= metaSame
 	}
-	return append(b, 0)
+	if m.strict == 0 {
+		return append(b, f)
+	}
+	return binary.AppendUvarint(append(b, f|metaStrict), m.strict)
 }
 
 func decodeMeta(b []byte) (m commitMeta, err error) {
@@ -41,7 +52,14 @@ func decodeMeta(b []byte) (m commitMeta, err error) {
 		return m, nil
 	}
 	r := wire.NewReader(b)
-	m.first, m.last, m.same = r.Uvarint(), r.Uvarint(), r.Byte() == 1
+	m.first, m.last = r.Uvarint(), r.Uvarint()
+	f := r.Byte()
+	if m.same = f&metaSame != 0; f&metaStrict != 0 {
+		m.strict = r.Uvarint()
+	}
+	if f&^(metaSame|metaStrict) != 0 || f&metaStrict != 0 && m.strict == 0 {
+		r.Fail("bad flags %#x", f)
+	}
 	return m, r.End()
 }
 

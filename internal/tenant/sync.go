@@ -217,6 +217,7 @@ func (d *database) ship(req *wire.Request, commits []stored, fresh uint64) []wir
 			if c.meta.same && c.meta.first >= fresh && c.meta.last < end {
 				w.Same, w.Body = true, nil
 			}
+			w.Strict = int(c.meta.strict)
 		}
 		if len(w.Body) == 0 && w.OwnLast == 0 {
 			continue

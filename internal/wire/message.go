@@ -157,7 +157,10 @@ type Commit struct {
 	// Same says that the commit's effects are exactly those that the client
 	// recorded for these changes; Body is then empty.
 	Same bool
-	Body []byte // encoded effects, see the change package
+	// Strict is how many of the last events in Body are not those changes'
+	// but the replica's strict transaction's, which was in the same request.
+	Strict int
+	Body   []byte // encoded effects, see the change package
 }
 
 // ChainNext returns the chain hash after a change with that nonce. Two files

@@ -67,7 +67,11 @@ func responses() map[string]*Response {
 			{ID: math.MaxUint64},
 		}},
 		"commits": {Head: testRevision, Commits: []Commit{
-			{Body: []byte("effects")}, {OwnFirst: 1, OwnLast: 1, Same: true}, {OwnFirst: 2, OwnLast: 900, Body: noise(20)}, {},
+			{Body: []byte("effects")},
+			{OwnFirst: 1, OwnLast: 1, Same: true},
+			{OwnFirst: 2, OwnLast: 900, Body: noise(20)},
+			{},
+			{OwnFirst: 901, OwnLast: 902, Strict: 3, Body: noise(20)},
 		}},
 		"compressed": {Head: testRevision, Commits: []Commit{{Body: prose(2000)}, {Body: prose(10)}}},
 		"noise":      {Head: testRevision, Commits: []Commit{{Body: noise(500)}}},

@@ -28,8 +28,9 @@ func (m *Response) Append(dst []byte) []byte {
 
 // Bits of a commit's flag byte.
 const (
-	commitOwn  = 1 << 0
-	commitSame = 1 << 1
+	commitOwn    = 1 << 0
+	commitSame   = 1 << 1
+	commitStrict = 1 << 2
 )
 
 func (c *Commit) append(b []byte) []byte {
@@ -40,10 +41,16 @@ func (c *Commit) append(b []byte) []byte {
 	if c.Same {
 		f |= commitSame
 	}
+	if c.Strict != 0 {
+		f |= commitStrict
+	}
 	b = append(b, f)
 	if c.OwnLast != 0 {
 		b = binary.AppendUvarint(b, c.OwnFirst)
 		b = binary.AppendUvarint(b, c.OwnLast-c.OwnFirst)
+	}
+	if c.Strict != 0 {
+		b = binary.AppendUvarint(b, uint64(c.Strict))
 	}
 	if !c.Same {
 		b = AppendBytes(b, c.Body)
@@ -53,7 +60,7 @@ func (c *Commit) append(b []byte) []byte {
 
 func (r *Reader) commit() (c Commit) {
 	f := r.Byte()
-	if f&^(commitOwn|commitSame) != 0 || f == commitSame {
+	if f&^(commitOwn|commitSame|commitStrict) != 0 || f != 0 && f&commitOwn == 0 || f&commitSame != 0 && f&commitStrict != 0 {
 		r.Fail("bad commit flags %#x", f)
 	}
 	if f&commitOwn != 0 {
@@ -61,6 +68,12 @@ func (r *Reader) commit() (c Commit) {
 		c.OwnLast = c.OwnFirst + r.Uvarint()
 		if c.OwnFirst == 0 || c.OwnLast < c.OwnFirst {
 			r.Fail("bad range of changes")
+		}
+	}
+	if f&commitStrict != 0 {
+		n := r.Uvarint()
+		if c.Strict = int(n); n == 0 || n > uint64(r.Len()) {
+			r.Fail("%d events in %d bytes", n, r.Len())
 		}
 	}
 	if c.Same = f&commitSame != 0; !c.Same {
