@@ -43,15 +43,12 @@ type database struct {
 	replicas map[wire.ReplicaID]*replicaState
 	applied  map[[16]byte]bool // nonces of the newest strict transactions
 	untidy   int               // strict requests since outdated strict transactions were looked for
-
-	newsMu sync.Mutex
-	news   chan struct{} // closed and replaced when a commit becomes durable
 }
 
 func newDatabase(m *Manager, name string) *database {
 	return &database{
 		m: m, name: name, ready: make(chan struct{}), gone: make(chan struct{}),
-		news: make(chan struct{}), replicas: map[wire.ReplicaID]*replicaState{}, lastUse: time.Now(),
+		replicas: map[wire.ReplicaID]*replicaState{}, lastUse: time.Now(),
 	}
 }
 
@@ -128,7 +125,7 @@ func (d *database) rebuild(ctx context.Context, path string, head history.Head) 
 // to open the database.
 func (d *database) fail() {
 	d.failed.Store(true)
-	d.wake()
+	d.m.feeds.wake(d.name)
 }
 
 // close closes the file. It reports the revision that the file is at, if it
@@ -173,18 +170,4 @@ func (d *database) waitUnused(ctx context.Context) error {
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-}
-
-// wake tells everybody who waits for news to look.
-func (d *database) wake() {
-	d.newsMu.Lock()
-	close(d.news)
-	d.news = make(chan struct{})
-	d.newsMu.Unlock()
-}
-
-func (d *database) newsChan() <-chan struct{} {
-	d.newsMu.Lock()
-	defer d.newsMu.Unlock()
-	return d.news
 }

@@ -91,6 +91,7 @@ func (c *Config) withDefaults() {
 type Manager struct {
 	cfg   Config
 	stats counters
+	feeds feeds
 
 	mu     sync.Mutex
 	dbs    map[string]*database // open, opening or closing
@@ -197,6 +198,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	if db != nil {
 		db.fail() // whoever holds it finds it gone
 	}
+	m.feeds.wake(name)
 	m.mu.Lock()
 	m.cold.drop(name, m.path(name))
 	m.mu.Unlock()
@@ -380,6 +382,12 @@ func (m *Manager) Sync(ctx context.Context, name string, acc Access, create bool
 	pulls := req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0
 	if pushes && !acc.Has(AccessPush) || pulls && !acc.Has(AccessPull) {
 		return nil, ErrForbidden
+	}
+	if polls(req) {
+		ans, err := m.poll(ctx, name, req)
+		if ans != nil || err != nil && !(create && errors.Is(err, ErrNotFound)) {
+			return ans, err
+		}
 	}
 	db, err := m.acquire(ctx, name, create)
 	if err != nil {

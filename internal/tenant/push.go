@@ -429,7 +429,7 @@ func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, sti
 			d.m.cfg.Logger.Error("commit lost", "db", d.name, "err", err)
 			d.fail()
 		}
-		d.wake()
+		d.m.feeds.wake(d.name)
 		d.m.release(d)
 	}()
 	if d.wal.read >= checkpointFrames {

@@ -3,7 +3,6 @@ package tenant
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -14,11 +13,6 @@ func (d *database) sync(ctx context.Context, req *wire.Request) (*Answer, error)
 	resp, stop, err := d.recognised(ctx, req)
 	if err != nil || stop {
 		return &Answer{Response: resp}, err
-	}
-	if req.Mode == wire.ModePull && len(req.Changes) == 0 && req.Strict == nil && req.WaitMS > 0 {
-		if err := d.await(ctx, req); err != nil {
-			return nil, err
-		}
 	}
 	head, fresh, err := d.push(ctx, req, resp)
 	if err != nil {
@@ -105,34 +99,6 @@ func (d *database) contains(ctx context.Context, base wire.Revision, head histor
 		hash = h.Hash
 	}
 	return [8]byte(hash[:8]) == base.Hash, nil
-}
-
-// await returns when there is a durable commit after the request's base, or
-// the request's time is up.
-func (d *database) await(ctx context.Context, req *wire.Request) error {
-	wait := min(time.Duration(req.WaitMS)*time.Millisecond, d.m.cfg.MaxWait)
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	d.m.stats.waiting.Add(1)
-	defer d.m.stats.waiting.Add(-1)
-	for {
-		news := d.newsChan()
-		d.mu.Lock()
-		moved := d.head.Seq != req.Base.Seq
-		d.mu.Unlock()
-		if moved || d.failed.Load() {
-			return nil
-		}
-		select {
-		case <-news:
-		case <-timer.C:
-			return nil
-		case <-d.m.done:
-			return ErrClosed
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // pull adds the commits since the request's base to the answer, or a snapshot.
