@@ -178,8 +178,12 @@ func attachTracker(db *DB, c *sqlite.Conn) (tracker, error) {
 }
 
 // BeforeStmt may refuse a statement.
-func (t tracked) BeforeStmt(st *sqlite.Stmt) error {
-	err := t.Tracker.BeforeStmt(st)
+func (t tracked) BeforeStmt(st *sqlite.Stmt) error { return trackError(t.Tracker.BeforeStmt(st)) }
+
+// BeforeCommit may refuse a transaction.
+func (t tracked) BeforeCommit() error { return trackError(t.Tracker.BeforeCommit()) }
+
+func trackError(err error) error {
 	switch {
 	case errors.Is(err, change.ErrReadOnly):
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)

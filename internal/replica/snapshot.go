@@ -174,8 +174,9 @@ func (x *exchange) build(path string, resp *wire.Response, skip skips) (ok bool,
 	if err != nil {
 		return false, err
 	}
-	if x.stale = !cur.same(x.s); x.stale {
-		return false, nil
+	noted, err := schemaNoted(old)
+	if x.stale = !noted || !cur.same(x.s); x.stale || err != nil {
+		return false, err
 	}
 	rows, _, err := readPending(old, 0, 0)
 	if err != nil {

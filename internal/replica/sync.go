@@ -345,6 +345,11 @@ func (x *exchange) follow(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 	if x.stale = !cur.same(x.s); x.stale {
 		return 0, done, nil
 	}
+	// So may other programs have changed the schema, while the answer was on its way.
+	noted, err := schemaNoted(c)
+	if x.stale = !noted; err != nil || x.stale {
+		return 0, done, err
+	}
 	// Changes may have been made since, and even sent by another sync.
 	if x.have, err = readChain(c, cur.acked); err != nil {
 		return 0, done, err

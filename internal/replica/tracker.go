@@ -16,7 +16,8 @@ type Tracker struct {
 	cap     *change.Capture
 	scratch []byte
 	last    *change.Change // stored by BeforeCommit, for watchers
-	checked int            // the schema that renumbered was last asked about
+	checked int            // the schema that was last looked at for what other programs did
+	foreign bool           // they did something, and no sync has dealt with it yet
 
 	strict   bool
 	captured *change.Change
@@ -34,15 +35,21 @@ func (r *Replica) Attach(c *sqlite.Conn) (*Tracker, error) {
 
 // Begin starts a transaction. In a file whose rows another program may have
 // renumbered, those without a key can't be changed until a sync has mended it:
-// what is captured would be about other rows.
+// what is captured would be about other rows. Nor can a schema be that another
+// program changed: the note of what was changed here would hide it.
 func (t *Tracker) Begin() error {
 	if err := t.cap.Begin(); err != nil {
 		return err
 	}
-	if t.cap.SchemaLoaded() == t.checked {
+	if t.cap.SchemaLoaded() == t.checked && !t.foreign {
 		return nil
 	}
-	err := renumbered(t.conn, t.cap)
+	noted, err := schemaNoted(t.conn)
+	if err != nil {
+		return err
+	}
+	t.foreign = !noted
+	err = renumbered(t.conn, t.cap)
 	switch {
 	case errors.Is(err, change.ErrForeign):
 		t.cap.Distrust(fmt.Errorf("%w: sync before the next change to rows without a key: %w", ErrDiverged, err))
@@ -81,6 +88,9 @@ func (t *Tracker) BeforeCommit() error {
 	ch, err := t.cap.Finish()
 	if err != nil {
 		return err
+	}
+	if ch != nil && ch.ChangesSchema() && t.foreign {
+		return fmt.Errorf("%w: another program changed the schema: sync before the next schema change", ErrDiverged)
 	}
 	if t.strict {
 		t.captured = ch
