@@ -73,7 +73,8 @@ func checkOrigin(r *http.Request) error {
 
 // permit checks that the grant covers what a sync asks for.
 func (g grant) permit(req *wire.Request) error {
-	if (len(req.Changes) > 0 || req.Strict != nil) && !g.access.Has(tenant.AccessPush) {
+	pushes := len(req.Changes) > 0 || req.Strict != nil || req.Mode&wire.ModeMoves != 0
+	if pushes && !g.access.Has(tenant.AccessPush) {
 		return &problem{code: CodeForbidden, message: "the token doesn't allow sending changes: use one with access full or push, or open the database in pull mode"}
 	}
 	if req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0 && !g.access.Has(tenant.AccessPull) {

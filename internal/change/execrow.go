@@ -58,17 +58,22 @@ func hasNullKey(e *Event) bool {
 func (x *Executor) insertAuto(r *relation, e *Event) error {
 	asked := idKey{e.Table.Name, e.RowID}
 	id := e.RowID
-	if to, ok := x.saved[asked]; ok {
-		id = to
+	saved, ok := x.saved[asked]
+	if ok {
+		id = saved
 	}
-	taken, err := x.taken(r, id)
-	if err != nil {
-		return x.refuseRead(e, err)
+	taken := false
+	if !ok || !IsPlaceholder(id) { // one that is forced: others have deleted the row since
+		var err error
+		if taken, err = x.taken(r, id); err != nil {
+			return x.refuseRead(e, err)
+		}
 	}
 	if taken {
 		if x.strict {
 			return fmt.Errorf("%w: id %d of %s is taken", ErrStrict, e.RowID, r.Name)
 		}
+		var err error
 		if id, err = x.backOrFree(r, asked); err != nil {
 			return err
 		}
@@ -315,14 +320,34 @@ func (x *Executor) set(r *relation, e *Event, cur *found, set bitset, to int64, 
 
 // afterSet records what an update overwrote and where the row went.
 func (x *Executor) afterSet(r *relation, e *Event, cur *found, to int64, kind string) error {
-	if kind == "" {
-		return nil
+	if kind != "" {
+		if x.strict {
+			return fmt.Errorf("%w: a value in %s", ErrStrict, r.Name)
+		}
+		x.note(wire.OpMerged, 0)
+		if err := x.overwritten(r, e, cur, to, kind); err != nil {
+			return err
+		}
 	}
-	if x.strict {
-		return fmt.Errorf("%w: a value in %s", ErrStrict, r.Name)
+	if to != e.NewRowID && x.losesKey(r, e) {
+		x.setTo(idKey{e.Table.Name, e.NewRowID}, to)
+		x.note(wire.OpNewID, to)
 	}
-	x.note(wire.OpMerged, 0)
-	return x.overwritten(r, e, cur, to, kind)
+	return nil
+}
+
+// losesKey reports whether an update puts a NULL into its row's natural key:
+// from then on the rowid is the row's only name.
+func (x *Executor) losesKey(r *relation, e *Event) bool {
+	if e.Op != OpUpdate || !r.natural(e) || r.NoRowid || r.ipkFK {
+		return false
+	}
+	for _, i := range e.Table.PK {
+		if e.Changed.has(i) && e.New[i].IsNull() {
+			return true
+		}
+	}
+	return false
 }
 
 // key returns the values that find the row before the operation.

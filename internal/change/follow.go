@@ -5,6 +5,7 @@ import "github.com/agentdb/agentdb/internal/wire"
 // travels follows rows since the base of the changes to come, in the order of
 // the commits: which were deleted or moved by others, and where they are.
 type travels struct {
+	from Base
 	gone map[idKey]int64 // rows of the base: where they are; a placeholder if deleted
 	mine map[idKey]int64 // the same of rows that the replica itself put there since
 	at   map[idKey]place // who is where now, of rows that are not where they began
@@ -16,6 +17,19 @@ type place struct {
 	id  int64
 	own bool
 }
+
+// Base says what the ids in the changes to come refer to.
+type Base uint8
+
+// The bases.
+const (
+	BaseKnown Base = iota // the state before the first commit that the executor is told of
+	BaseEmpty             // that is before any commit: the rows are the replica's own
+	BaseLost              // a state that nobody knows
+)
+
+// SetBase says which base the changes to come have; it is BaseKnown at first.
+func (x *Executor) SetBase(b Base) { x.went.from = b }
 
 func newTravels() travels {
 	return travels{gone: map[idKey]int64{}, mine: map[idKey]int64{}, at: map[idKey]place{}}
@@ -55,6 +69,17 @@ func (t *travels) final(k idKey) int64 {
 	return k.id
 }
 
+// rows returns where the rows are that the changes mean by an id.
+func (t *travels) rows() map[idKey]int64 {
+	switch t.from {
+	case BaseEmpty:
+		return t.mine
+	case BaseLost:
+		return nil
+	}
+	return t.gone
+}
+
 // Foreign tells the executor about a commit made by others since the base of
 // the changes to come: references to rows that it deleted are dead, even if
 // the id is in use again, and references to rows that it moved follow.
@@ -92,10 +117,16 @@ func (x *Executor) Own(c *Change) {
 // Moves returns what Foreign, or Own, needs to know of a commit, without values.
 func (c *Change) Moves(own bool) *Change {
 	out := &Change{}
+	names := map[*Table]*Table{}
 	for i := range c.Events {
 		e := &c.Events[i]
 		if e.Effect && e.Op <= OpDelete && !e.Table.NoRowid && (!e.still() || own && e.Op == OpInsert) && !e.Shadow() {
-			out.Events = append(out.Events, Event{Op: e.Op, Effect: true, Table: e.Table, RowID: e.RowID, NewRowID: e.NewRowID})
+			t := names[e.Table]
+			if t == nil {
+				t = &Table{Name: e.Table.Name}
+				names[e.Table] = t
+			}
+			out.Events = append(out.Events, Event{Op: e.Op, Effect: true, Table: t, RowID: e.RowID, NewRowID: e.NewRowID})
 		}
 	}
 	return out
@@ -125,6 +156,9 @@ func (x *Executor) Seed(c *Change, res []wire.OpResult) {
 			x.inVain(x.moving(e))
 		case e.Op == OpUpdate:
 			x.done(x.moving(e), x.went.final(k))
+			if r.Code == wire.OpNewID {
+				x.ids[k] = x.went.final(idKey{k.table, r.NewID})
+			}
 		case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):
 		case r.Code == wire.OpRejected:
 			x.ids[k] = placeholder(k.id)
@@ -149,15 +183,28 @@ func (x *Executor) resolve(table string, id int64) int64 {
 	if to, ok := x.ids[k]; ok {
 		return to
 	}
-	if to, ok := x.went.gone[k]; ok {
-		return to
-	}
-	if r := x.cap.schema.find(table); r != nil && r.ipkFK {
-		for _, fk := range r.fks {
-			if fk.col < 0 && fk.parent != table {
-				return x.resolve(fk.parent, id)
-			}
+	to, went := x.went.rows()[k]
+	if p := x.leader(table); p != "" {
+		if parent := x.resolve(p, id); !went || IsPlaceholder(parent) {
+			return parent
 		}
 	}
+	if went {
+		return to
+	}
 	return id
+}
+
+// leader returns the table that a table's ids come from, "" if they are its own.
+func (x *Executor) leader(table string) string {
+	r := x.cap.schema.find(table)
+	if r == nil || !r.ipkFK {
+		return ""
+	}
+	for _, fk := range r.fks {
+		if fk.col < 0 && fk.parent != table {
+			return fk.parent
+		}
+	}
+	return ""
 }

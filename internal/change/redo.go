@@ -120,9 +120,12 @@ func (c *Change) Renamed() []Rename {
 func (c *Change) FinalIDs(res []wire.OpResult) []wire.OpResult {
 	var out []wire.OpResult
 	for i, e := range c.Intents() {
-		if len(res) > 0 && res[0].Index == uint32(i) {
+		n := len(out)
+		for len(res) > 0 && res[0].Index == uint32(i) {
 			out = append(out, res[0])
 			res = res[1:]
+		}
+		if len(out) > n {
 			continue
 		}
 		if e.Op == OpInsert && !e.Table.NoRowid {
@@ -136,28 +139,31 @@ func (c *Change) FinalIDs(res []wire.OpResult) []wire.OpResult {
 // that their rows have. Seed must have been told what became of them.
 func (x *Executor) Rewrite(c *Change) {
 	for i := range c.Events {
-		e := &c.Events[i]
-		if e.Op > OpDelete {
-			continue
+		x.rewrite(&c.Events[i])
+	}
+}
+
+func (x *Executor) rewrite(e *Event) {
+	if e.Op > OpDelete {
+		return
+	}
+	r := x.cap.schema.find(e.Table.Name)
+	if r == nil {
+		return
+	}
+	x.mapReferences(r, e)
+	if e.Table.NoRowid || r.ipkFK || len(r.PK) > 0 && !hasNullKey(e) {
+		return
+	}
+	stays := e.NewRowID == e.RowID
+	e.RowID = x.resolve(e.Table.Name, e.RowID)
+	for i := range e.Table.Cols {
+		if e.self.has(i) {
+			e.New[i].I = e.RowID
 		}
-		r := x.cap.schema.find(e.Table.Name)
-		if r == nil {
-			continue
-		}
-		x.mapReferences(r, e)
-		if e.Table.NoRowid || r.ipkFK || len(r.PK) > 0 && !hasNullKey(e) {
-			continue
-		}
-		stays := e.NewRowID == e.RowID
-		e.RowID = x.resolve(e.Table.Name, e.RowID)
-		for i := range e.Table.Cols {
-			if e.self.has(i) {
-				e.New[i].I = e.RowID
-			}
-		}
-		if stays {
-			e.NewRowID = e.RowID
-		}
+	}
+	if stays {
+		e.NewRowID = e.RowID
 	}
 }
 

@@ -26,6 +26,55 @@ func NewRenumbering(k *Capture) *Renumbering {
 	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}}
 }
 
+// Since tells, in order, about the commits since the state before the changes:
+// rows that others moved are to follow, and those that they deleted are to get
+// placeholders for ids, so that what is said about them is not taken for
+// somebody else's. It comes first.
+func (n *Renumbering) Since(own bool, c *Change) {
+	if own {
+		n.x.Own(c)
+	} else {
+		n.x.Foreign(c)
+	}
+}
+
+// SetBase says what the ids in the changes refer to.
+func (n *Renumbering) SetBase(b Base) { n.x.SetBase(b) }
+
+// Moved takes over where the file's rows are that are not in any change. It
+// comes after Since.
+func (n *Renumbering) Moved() error {
+	for k, to := range n.x.went.rows() {
+		if to == k.id {
+			continue
+		}
+		r := n.x.cap.schema.find(k.table)
+		if r == nil || !r.autoKey() && len(r.PK) == 0 || r.kind != relTable && !n.keepsContent(r) {
+			continue
+		}
+		there, err := n.x.taken(r, k.id)
+		if err != nil {
+			return err
+		}
+		if there {
+			n.moves[k] = to
+		}
+	}
+	return nil
+}
+
+// Final returns where the rows of an executed change are now, as results.
+func (n *Renumbering) Final(c *Change, res []wire.OpResult) []wire.OpResult {
+	in := c.Intents()
+	out := slices.Clone(res)
+	for i := range out {
+		if r := &out[i]; r.Code == wire.OpNewID && int(r.Index) < len(in) && in[r.Index].Table != nil {
+			r.NewID = n.x.went.final(idKey{in[r.Index].Table.Name, r.NewID})
+		}
+	}
+	return out
+}
+
 // Acked tells about a change that the server executed, with these results.
 func (n *Renumbering) Acked(c *Change, res []wire.OpResult) {
 	n.x.Seed(c, res)
@@ -33,15 +82,18 @@ func (n *Renumbering) Acked(c *Change, res []wire.OpResult) {
 	for _, e := range in {
 		n.walk(e)
 	}
-	for _, r := range res {
-		if int(r.Index) >= len(in) || in[r.Index].Op != OpInsert || in[r.Index].Table.NoRowid {
+	for _, r := range n.Final(c, res) {
+		if int(r.Index) >= len(in) || in[r.Index].Op > OpUpdate {
 			continue
 		}
 		e := in[r.Index]
-		switch r.Code {
-		case wire.OpNewID:
-			n.moves[idKey{e.Table.Name, e.RowID}] = r.NewID
-		case wire.OpRejected:
+		if e.Table.NoRowid || r.Code == wire.OpNewID && n.x.refersByID(e.Table.Name) {
+			continue // such ids follow others
+		}
+		switch {
+		case r.Code == wire.OpNewID:
+			n.moves[idKey{e.Table.Name, e.NewRowID}] = r.NewID
+		case r.Code == wire.OpRejected && e.Op == OpInsert:
 			n.refused = append(n.refused, e)
 		}
 	}
@@ -61,8 +113,14 @@ func (n *Renumbering) Pending(c *Change) {
 // walk follows ids that are used again: a row inserted later with the id of
 // one that was to move is another row.
 func (n *Renumbering) walk(e *Event) {
-	if e.Op <= OpDelete && !e.Table.NoRowid && (e.Op == OpInsert || e.Op == OpDelete) {
-		delete(n.moves, idKey{e.Table.Name, e.RowID})
+	if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID {
+		return
+	}
+	k := idKey{e.Table.Name, e.RowID}
+	to, moves := n.moves[k]
+	delete(n.moves, k)
+	if e.Op == OpUpdate && moves && IsPlaceholder(to) {
+		n.moves[idKey{k.table, e.NewRowID}] = to
 	}
 }
 
@@ -133,7 +191,7 @@ func (n *Renumbering) clear() error {
 		if err != nil {
 			return err
 		}
-		n.moves[to], n.x.ids[to] = id, id
+		n.moves[to] = id
 	}
 	return nil
 }
@@ -152,24 +210,47 @@ func (n *Renumbering) move(table string, from, to int64) error {
 	if r == nil || r.NoRowid || r.kind != relTable && !n.keepsContent(r) {
 		return nil
 	}
-	if err := n.exec("UPDATE "+quote(r.Name)+" SET "+quote(r.rowid)+"=? WHERE "+quote(r.rowid)+"=?", sqlite.Int(to), sqlite.Int(from)); err != nil {
+	return n.set(r, r.rowid, from, to, nil)
+}
+
+// set replaces an id in a column, and, if the column is the table's own key, in
+// the references to it. above are the tables that led there.
+func (n *Renumbering) set(r *relation, col string, from, to int64, above []*relation) error {
+	if err := n.exec("UPDATE "+quote(r.Name)+" SET "+quote(col)+"=? WHERE "+quote(col)+"=?", sqlite.Int(to), sqlite.Int(from)); err != nil {
 		return err
 	}
+	if col != r.rowid {
+		return nil
+	}
+	above = append(above, r)
 	for _, child := range n.x.cap.schema.rels {
 		for _, fk := range child.fks {
 			if fk.parent != r.Name || child.skip {
 				continue
 			}
-			col := child.IPK
+			col := child.rowid
 			if fk.col >= 0 {
 				col = child.Cols[fk.col]
+			} else if slices.Contains(above, child) {
+				continue
 			}
-			if err := n.exec("UPDATE "+quote(child.Name)+" SET "+quote(col)+"=? WHERE "+quote(col)+"=?", sqlite.Int(to), sqlite.Int(from)); err != nil {
+			if err := n.set(child, col, from, to, above); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// to returns where the row with an id goes.
+func (n *Renumbering) to(table string, id int64) (int64, bool) {
+	if to, ok := n.moves[idKey{table, id}]; ok {
+		return to, true
+	}
+	if p := n.x.leader(table); p != "" {
+		return n.to(p, id)
+	}
+	return 0, false
 }
 
 // keepsContent reports whether a virtual table is a full-text table with rows
@@ -210,12 +291,23 @@ func (n *Renumbering) rebuild() error {
 	return nil
 }
 
-// Rewrite returns a pending change with the ids that the rows have now. Its
-// intents speak of rows that were refused by placeholders; its effects are what
-// is in the file.
-func (n *Renumbering) Rewrite(c *Change) *Change {
+// Rewrite returns a change with the ids that the rows have now. Its intents
+// speak of rows that were refused by placeholders; its effects are what is in
+// the file. The changes come in their order, the pending ones last.
+func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
 	intents := c.IntentsOnly()
-	n.x.Rewrite(intents)
+	for i := range intents.Events {
+		e := &intents.Events[i]
+		if pending && e.Op == OpInsert && !e.Table.NoRowid {
+			// A new row, whatever had that id before.
+			k := idKey{e.Table.Name, e.RowID}
+			n.x.ids[k] = e.RowID
+			if to, ok := n.moves[k]; ok {
+				n.x.ids[k] = to
+			}
+		}
+		n.x.rewrite(e)
+	}
 	effects := &Change{Sequences: c.Sequences}
 	for i := range c.Events {
 		e := c.Events[i]
@@ -248,7 +340,7 @@ func (n *Renumbering) follow(e *Event) {
 		return
 	}
 	move := func(table string, id *int64) {
-		if to, ok := n.moves[idKey{table, *id}]; ok {
+		if to, ok := n.to(table, *id); ok {
 			*id = to
 		}
 	}

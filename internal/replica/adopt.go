@@ -60,15 +60,15 @@ func checkFormat(c *sqlite.Conn) error {
 // changeMode lets a file be opened in another mode. A file that only pushed
 // lacks what others did, and starts from a snapshot.
 func (r *Replica) changeMode(c *sqlite.Conn, s *state) error {
-	if s.mode == PushOnly && (s.acked > 0 || s.base.Seq > 0) {
-		s.base = lostBase
-	}
 	if r.cfg.Mode == PullOnly {
 		if last, _, err := lastPending(c); err != nil {
 			return err
 		} else if last > s.acked {
 			return errors.New("the file has changes that were not sent: sync it in full or push mode before opening it in pull mode")
 		}
+	}
+	if s.mode == PushOnly && (s.acked > 0 || s.base.Seq > 0) {
+		return nil // it remains one that only pushed until the snapshot is there
 	}
 	s.mode = r.cfg.Mode
 	return s.write(c)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -291,103 +290,4 @@ func (x *exchange) redoOne(c *sqlite.Conn, k *change.Capture, e *change.Executor
 		return nil, nil, err
 	}
 	return kept, eff, c.Exec("RELEASE agentdb_redo")
-}
-
-// renumber moves a file that only pushes to the ids that the server gave its
-// rows: undo, then redo with those ids, without what was refused.
-func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Response, acked uint64, skip skips) (outcome, error) {
-	list, undoable, err := load(c, x.s.acked)
-	if err != nil {
-		return done, err
-	}
-	// Changes that are sent once more, because the server lost them, are kept
-	// without their effects, which are in the file all the same.
-	resent := slices.ContainsFunc(list, func(m mine) bool { return m.id <= acked && m.ch.Bare() })
-	if !undoable || resent || x.inPlace {
-		return done, x.renumberInPlace(c, k, list, resp, acked)
-	}
-	k.Suspend()
-	a, err := change.NewApplier(c, nil)
-	if err != nil {
-		return done, err
-	}
-	for i := len(list) - 1; i >= 0 && err == nil; i-- {
-		err = a.Undo(list[i].ch)
-	}
-	if err = errors.Join(err, a.Close()); err != nil {
-		return done, err
-	}
-	k.Resume()
-	if err := k.Begin(); err != nil {
-		return done, err
-	}
-	if err := k.Guard(); err != nil {
-		return done, err
-	}
-	results := map[uint64][]wire.OpResult{}
-	for _, r := range resp.Results {
-		results[r.ID] = r.Ops
-	}
-	e := change.NewExecutor(k)
-	for i := range list {
-		e.Expect(list[i].ch)
-	}
-	for _, m := range list {
-		if m.id > acked {
-			break
-		}
-		e.Force(results[m.id])
-		for _, op := range results[m.id] {
-			if op.Code == wire.OpRejected {
-				e.Skip(int(op.Index), "refused by the server")
-			}
-		}
-		kept, _, err := x.redoOne(c, k, e, m.id, m.ch, skip)
-		if err != nil {
-			return done, err
-		}
-		if err := updatePending(c, m.id, 0, kept.Append(nil, change.ViewFull)); err != nil {
-			return done, err
-		}
-	}
-	return done, x.redo(c, k, e, list, acked, skip)
-}
-
-// renumberInPlace does the same where a schema change stands in the way of
-// undoing.
-func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, list []mine, resp *wire.Response, acked uint64) error {
-	if err := k.Begin(); err != nil {
-		return err
-	}
-	k.Suspend()
-	defer k.Resume()
-	results := map[uint64][]wire.OpResult{}
-	for _, r := range resp.Results {
-		results[r.ID] = r.Ops
-	}
-	n := change.NewRenumbering(k)
-	for _, m := range list {
-		if m.id <= acked {
-			n.Acked(m.ch, results[m.id])
-		} else {
-			n.Pending(m.ch)
-		}
-	}
-	if err := n.Run(); err != nil {
-		return err
-	}
-	for _, m := range list {
-		if m.id <= acked {
-			m.ch = m.ch.IntentsOnly()
-		}
-		now := n.Rewrite(m.ch)
-		effects, _ := now.EffectsHash(nil)
-		if err := updatePending(c, m.id, effects, now.Append(nil, change.ViewFull)); err != nil {
-			return err
-		}
-	}
-	for _, r := range n.Renames() {
-		x.renamed(r.Table, r.Old, r.New)
-	}
-	return nil
 }

@@ -195,7 +195,7 @@ func (x *exchange) build(path string, resp *wire.Response, skip skips) (ok bool,
 	if x.have, err = readChain(old, cur.acked); err != nil {
 		return false, err
 	}
-	to.base = resp.Head
+	to.base, to.mode = resp.Head, x.r.cfg.Mode
 	to.acked, to.chain = x.acked(resp)
 	err = transact(c, func() error {
 		if err := x.finish(c, k, &to, rows, resp, skip); err != nil {

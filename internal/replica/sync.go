@@ -205,12 +205,14 @@ func (x *exchange) request() (*wire.Request, error) {
 	if x.o.pull {
 		req.Mode = wire.ModePull
 		req.Base = x.s.base
-		if x.o.snapshot || x.s.base == lostBase {
+		if x.o.snapshot || x.s.base == lostBase || x.s.mode == PushOnly {
 			req.Mode |= wire.ModeSnapshot
 		}
-		if x.s.base == lostBase {
-			req.Base = wire.Revision{}
-		}
+	} else {
+		req.Mode, req.Base = wire.ModeMoves, x.s.base
+	}
+	if x.s.base == lostBase {
+		req.Base = wire.Revision{}
 	}
 	if !x.more {
 		req.Strict = x.o.strict
@@ -301,7 +303,7 @@ func (x *exchange) trivial(resp *wire.Response, acked uint64) bool {
 
 // settle applies an answer with commits.
 func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcome, err error) {
-	if len(x.sent) == 0 && x.o.pull && resp.Head == x.s.base {
+	if len(x.sent) == 0 && (resp.Head == x.s.base || !x.o.pull && len(resp.Commits) == 0) {
 		x.rep.Revision = resp.Head.Seq
 		return done, nil // nothing new: the file needs no write
 	}
@@ -328,10 +330,7 @@ func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcom
 	if err != nil || x.stale || next != done {
 		return next, err
 	}
-	x.rep.Revision = x.s.base.Seq
-	if x.o.pull {
-		x.rep.Revision = resp.Head.Seq
-	}
+	x.rep.Revision = resp.Head.Seq
 	x.count(resp, acked)
 	return done, nil
 }
@@ -359,14 +358,15 @@ func (x *exchange) follow(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 	switch {
 	case x.o.pull && !x.trivial(resp, to.acked):
 		next, err = x.rebase(c, k, resp, to.acked, skip)
-	case !x.o.pull && len(resp.Results) > 0:
+	case !x.o.pull && (len(resp.Results) > 0 || len(resp.Commits) > 0):
 		next, err = x.renumber(c, k, resp, to.acked, skip)
 	}
 	if err != nil || next != done {
 		return 0, next, err
 	}
-	if x.o.pull {
-		to.base = resp.Head
+	to.base = resp.Head
+	if !x.o.pull {
+		to.mode = PushOnly // the base is only what the ids in the file refer to
 	}
 	if err := to.write(c); err != nil {
 		return 0, done, err

@@ -17,6 +17,7 @@ import (
 type since struct {
 	me      string
 	wanted  bool
+	from    change.Base
 	upto    uint64 // the last commit that was read
 	commits []foreignCommit
 	dec     change.Decoder
@@ -24,18 +25,56 @@ type since struct {
 
 // foreignCommit is what a commit since the request's base did to keys of rows.
 type foreignCommit struct {
-	own bool
-	c   *change.Change
+	own         bool
+	first, last uint64 // of an own one: its changes
+	c           *change.Change
 }
 
 // errBehind says that the newest commits in memory don't reach back far enough.
 var errBehind = errors.New("tenant: commits have come in between")
 
-// want decides whether a request needs to know, for the pushed changes that it
-// makes: one on an empty base only if some of them were executed already.
+// want decides whether a request needs to know: for the changes that it pushes,
+// or because it asks. One on an empty base does only if some of its changes were
+// executed already.
 func (s *since) want(req *wire.Request, last uint64) {
-	s.wanted = (len(req.Changes) > 0 || req.Strict != nil) && (req.Base.Seq > 0 || req.First <= last)
+	pushes := len(req.Changes) > 0 || req.Strict != nil
+	asks := req.Mode&wire.ModeMoves != 0
+	s.wanted = (pushes || asks) && (req.Base.Seq > 0 || req.First <= last)
 	s.upto = max(s.upto, req.Base.Seq)
+	switch {
+	case req.Base.Seq > 0:
+		s.from = change.BaseKnown
+	case req.Mode&wire.ModeSnapshot != 0:
+		s.from = change.BaseLost
+	default:
+		s.from = change.BaseEmpty
+	}
+}
+
+// moves returns what is to be sent to a request with ModeMoves: nothing, if
+// others did not move any row.
+func (s *since) moves() (list []wire.Commit) {
+	foreign := false
+	for _, f := range s.commits {
+		foreign = foreign || !f.own
+		list = append(list, wire.Commit{OwnFirst: f.first, OwnLast: f.last, Body: f.c.Append(nil, change.ViewEffects)})
+	}
+	if !foreign {
+		return nil
+	}
+	return list
+}
+
+// tell tells an executor what happened.
+func (s *since) tell(x *change.Executor) {
+	x.SetBase(s.from)
+	for _, f := range s.commits {
+		if f.own {
+			x.Own(f.c)
+		} else {
+			x.Foreign(f.c)
+		}
+	}
 }
 
 // read reads the commits that are not in memory.
@@ -61,7 +100,11 @@ func (s *since) read(ctx context.Context, d *database) error {
 		if err != nil {
 			return translate(err)
 		}
-		if err := s.add(c.Seq, c.Author, c.Change); err != nil {
+		st, err := fromHistory(c)
+		if err == nil {
+			err = s.add(&st)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -82,7 +125,7 @@ func (s *since) finish(d *database) error {
 	moves := len(s.commits) > 0 || slices.ContainsFunc(tail, func(c stored) bool { return !c.still })
 	for i := range tail {
 		if c := &tail[i]; moves && (!c.still || c.author == s.me) {
-			if err := s.add(c.seq, c.author, c.body); err != nil {
+			if err := s.add(c); err != nil {
 				return err
 			}
 		}
@@ -91,17 +134,22 @@ func (s *since) finish(d *database) error {
 	return nil
 }
 
-func (s *since) add(seq uint64, author string, body []byte) error {
-	if len(body) == 0 {
+func (s *since) add(st *stored) error {
+	own := st.author == s.me
+	if len(st.body) == 0 || !own && len(s.commits) == 0 && s.from == change.BaseEmpty {
+		return nil // before the first of its own there is no row that it knows
+	}
+	c, err := s.dec.Decode(st.body)
+	if err != nil {
+		return fmt.Errorf("tenant: commit %d: %w", st.seq, err)
+	}
+	if c = c.Moves(own); len(c.Events) == 0 {
 		return nil
 	}
-	c, err := s.dec.Decode(body)
-	if err != nil {
-		return fmt.Errorf("tenant: commit %d: %w", seq, err)
+	f := foreignCommit{own: own, c: c}
+	if own {
+		f.first, f.last = max(st.meta.first, 1), max(st.meta.last, 1)
 	}
-	own := author == s.me
-	if c = c.Moves(own); len(c.Events) > 0 {
-		s.commits = append(s.commits, foreignCommit{own: own, c: c})
-	}
+	s.commits = append(s.commits, f)
 	return nil
 }

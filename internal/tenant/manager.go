@@ -380,7 +380,8 @@ func translate(err error) error {
 func (m *Manager) Sync(ctx context.Context, name string, acc Access, create bool, req *wire.Request) (*Answer, error) {
 	pushes := len(req.Changes) > 0 || req.Strict != nil
 	pulls := req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0
-	if pushes && !acc.Has(AccessPush) || pulls && !acc.Has(AccessPull) {
+	moves := req.Mode&wire.ModeMoves != 0 // for who may send, so that what it sends is right
+	if (pushes || moves) && !acc.Has(AccessPush) || pulls && !acc.Has(AccessPull) {
 		return nil, ErrForbidden
 	}
 	if polls(req) {

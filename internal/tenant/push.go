@@ -90,6 +90,9 @@ func (p *execution) push(ctx context.Context, s *replicaState, applied bool, res
 		}
 	}
 	resp.Last, resp.LastChain = s.last, s.chain
+	if req.Mode&wire.ModeMoves != 0 {
+		resp.Commits = p.since.moves()
+	}
 	return d.head, fresh, nil
 }
 
@@ -138,13 +141,7 @@ func (p *execution) transaction() error {
 		return err
 	}
 	x := change.NewExecutor(d.cap)
-	for _, f := range p.since.commits {
-		if f.own {
-			x.Own(f.c)
-		} else {
-			x.Foreign(f.c)
-		}
-	}
+	p.since.tell(x)
 	if err := p.changes(x); err != nil {
 		return err
 	}

@@ -47,6 +47,10 @@ const (
 	ModePull Mode = 1 << iota
 	// ModeSnapshot asks for a snapshot whatever Base is.
 	ModeSnapshot
+	// ModeMoves asks only for what the commits since Base did to rows that
+	// the client may refer to: which were deleted, and which got other ids.
+	// The answer's commits have no values.
+	ModeMoves
 )
 
 // Request is what a client sends: everything it has not had acknowledged, and

@@ -1,0 +1,54 @@
+package proof
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/agentdb/agentdb"
+)
+
+// TestKeyBecomesNull takes a row's key away, so that its number is its only
+// name, while that number is another row's on the server.
+func TestKeyBecomesNull(t *testing.T) {
+	l := newLab(t)
+	as := l.full(2)
+	as[0].exec("CREATE TABLE t (k1 TEXT, k2 INT, tok TEXT, v TEXT, PRIMARY KEY (k1, k2))")
+	settle(as...)
+	as[1].exec("INSERT INTO t VALUES (NULL, 2, 'b', '-')")
+	as[1].sync()
+	as[0].exec("INSERT INTO t VALUES ('k', 1, 'a', '-')")
+	as[0].exec("UPDATE t SET k1 = NULL WHERE tok = 'a'")
+	as[0].exec("UPDATE t SET v = 'changed' WHERE tok = 'a'")
+	settle(as...)
+	want(t, "rows", fmt.Sprint(as[1].texts("SELECT tok || v FROM t ORDER BY tok")), "[achanged b-]")
+}
+
+// TestPushAfterMove inserts at a push replica a number that another row had on
+// the server, and goes on with that row.
+func TestPushAfterMove(t *testing.T) {
+	for _, move := range []string{"UPDATE t SET id = 38", "BEGIN; UPDATE t SET id = 38; UPDATE t SET id = 1017; COMMIT", "UPDATE t SET id = 38; UPDATE t SET id = 1017"} {
+		t.Run(move, func(t *testing.T) { testPushAfterMove(t, move) })
+	}
+}
+
+func testPushAfterMove(t *testing.T, move string) {
+	l := newLab(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY AUTOINCREMENT, tok TEXT, v TEXT)")
+	}
+	a.exec("INSERT INTO t VALUES (1, 'a', '-')")
+	a.sync()
+	a.exec(move)
+	a.sync()
+	p.exec("INSERT INTO t VALUES (1, 'p', '-')")
+	p.sync()
+	p.exec("CREATE TABLE IF NOT EXISTS other (x)")
+	p.proxy.do(fault{kind: faultDropAnswer})
+	p.fails()
+	p.exec("UPDATE t SET v = 'changed' WHERE id = 1")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT tok || v FROM t ORDER BY tok")), "[a- pchanged]")
+	want(t, "conflicts", a.kinds("t"), "")
+}

@@ -1,0 +1,179 @@
+package replica
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// moved is what an answer says about ids to a file that only pushes.
+type moved struct {
+	base    change.Base
+	commits []received                 // what became of rows since the base, without values
+	results map[uint64][]wire.OpResult // of the acknowledged changes
+}
+
+func newMoved(base wire.Revision, resp *wire.Response) (*moved, error) {
+	m := &moved{results: map[uint64][]wire.OpResult{}}
+	if base.Seq == 0 || base == lostBase {
+		m.base = change.BaseEmpty
+	}
+	for _, r := range resp.Results {
+		m.results[r.ID] = r.Ops
+	}
+	var dec change.Decoder
+	for i := range resp.Commits {
+		w := &resp.Commits[i]
+		ch, err := dec.Decode(w.Body)
+		if err != nil {
+			return nil, err
+		}
+		m.commits = append(m.commits, received{w.OwnLast != 0, ch})
+	}
+	return m, nil
+}
+
+// renumber moves a file that only pushes to the ids that the server gave its
+// rows, and others since: undo, then redo with those ids, without what was
+// refused.
+func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Response, acked uint64, skip skips) (outcome, error) {
+	m, err := newMoved(x.s.base, resp)
+	if err != nil {
+		return done, err
+	}
+	list, undoable, err := load(c, x.s.acked)
+	if err != nil {
+		return done, err
+	}
+	if !undoable || x.inPlace || m.inPlace(list, acked) {
+		return done, x.renumberInPlace(c, k, m, list, acked)
+	}
+	k.Suspend()
+	a, err := change.NewApplier(c, nil)
+	if err != nil {
+		return done, err
+	}
+	for i := len(list) - 1; i >= 0 && err == nil; i-- {
+		err = a.Undo(list[i].ch)
+	}
+	if err = errors.Join(err, a.Close()); err != nil {
+		return done, err
+	}
+	k.Resume()
+	if err := k.Begin(); err != nil {
+		return done, err
+	}
+	n := change.NewRenumbering(k)
+	e := change.NewExecutor(k)
+	m.tell(n, e)
+	k.Suspend()
+	if err = n.Moved(); err == nil {
+		err = n.Run()
+	}
+	k.Resume()
+	if err != nil {
+		return done, err
+	}
+	if err := k.Guard(); err != nil {
+		return done, err
+	}
+	for i := range list {
+		e.Expect(list[i].ch)
+	}
+	for _, my := range list {
+		if my.id > acked {
+			break
+		}
+		res := n.Final(my.ch, m.results[my.id])
+		e.Force(res)
+		for _, op := range res {
+			if op.Code == wire.OpRejected {
+				e.Skip(int(op.Index), "refused by the server")
+			}
+		}
+		kept, _, err := x.redoOne(c, k, e, my.id, my.ch, skip)
+		if err != nil {
+			return done, err
+		}
+		if err := updatePending(c, my.id, 0, kept.Append(nil, change.ViewFull)); err != nil {
+			return done, err
+		}
+	}
+	return done, x.redo(c, k, e, list, acked, skip)
+}
+
+// inPlace reports whether rows have to get their ids where they are. Changes
+// that are sent once more, because the server lost them, are kept without their
+// effects, which are in the file all the same.
+func (m *moved) inPlace(list []mine, acked uint64) bool {
+	return slices.ContainsFunc(list, func(my mine) bool {
+		if my.id > acked {
+			return false
+		}
+		in := my.ch.Intents()
+		return my.ch.Bare() || slices.ContainsFunc(m.results[my.id], func(r wire.OpResult) bool {
+			return r.Code == wire.OpNewID && int(r.Index) < len(in) && in[r.Index].Op != change.OpInsert
+		})
+	})
+}
+
+// tell tells a renumbering, and an executor if there is one, what became of rows.
+func (m *moved) tell(n *change.Renumbering, e *change.Executor) {
+	n.SetBase(m.base)
+	if e != nil {
+		e.SetBase(m.base)
+	}
+	for _, r := range m.commits {
+		n.Since(r.own, r.ch)
+		switch {
+		case e == nil:
+		case r.own:
+			e.Own(r.ch)
+		default:
+			e.Foreign(r.ch)
+		}
+	}
+}
+
+// renumberInPlace does the same where a schema change stands in the way of
+// undoing.
+func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, list []mine, acked uint64) error {
+	if err := k.Begin(); err != nil {
+		return err
+	}
+	k.Suspend()
+	defer k.Resume()
+	n := change.NewRenumbering(k)
+	m.tell(n, nil)
+	if err := n.Moved(); err != nil {
+		return err
+	}
+	for _, my := range list {
+		if my.id <= acked {
+			n.Acked(my.ch, m.results[my.id])
+		} else {
+			n.Pending(my.ch)
+		}
+	}
+	if err := n.Run(); err != nil {
+		return err
+	}
+	for _, my := range list {
+		pending := my.id > acked
+		if !pending {
+			my.ch = my.ch.IntentsOnly()
+		}
+		now := n.Rewrite(my.ch, pending)
+		effects, _ := now.EffectsHash(nil)
+		if err := updatePending(c, my.id, effects, now.Append(nil, change.ViewFull)); err != nil {
+			return err
+		}
+	}
+	for _, r := range n.Renames() {
+		x.renamed(r.Table, r.Old, r.New)
+	}
+	return nil
+}
