@@ -196,6 +196,29 @@ func (m *model) commit(r *record) {
 	}
 }
 
+// doubt takes in a transaction that may have happened or not.
+func (m *model) doubt(r *record) {
+	if r == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, row := range r.gone {
+		m.gone[row.tok] = true
+		m.goneIDs[row.id] = true
+		m.thinned[row.table] = true
+	}
+	for _, row := range r.hung {
+		m.parents[row.tok] = append(m.parents[row.tok], row.ptok)
+	}
+	for _, s := range r.sets {
+		m.blurred[s.id] = true
+	}
+	for _, id := range r.blurred {
+		m.blurred[id] = true
+	}
+}
+
 // push takes in that the server has a transaction now.
 func (m *model) push(r *record) {
 	m.mu.Lock()

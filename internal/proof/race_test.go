@@ -21,9 +21,7 @@ func TestReplicasRacing(t *testing.T) {
 }
 
 func race(t *testing.T, seed uint64, d time.Duration) {
-	// Without the push replica: it never hears that others deleted its rows,
-	// and may write to one that uses the same number again.
-	w := newWorld(t, seed, false)
+	w := newWorld(t, seed)
 	w.begin()
 	w.settle()
 	w.racing = true

@@ -42,8 +42,9 @@ func TestSoak(t *testing.T) {
 	}
 }
 
+// play is one sequence.
 func play(t *testing.T, seed uint64, rounds int) {
-	w := newWorld(t, seed, true)
+	w := newWorld(t, seed)
 	w.begin()
 	skip := strings.Split(*flagSkip, ",")
 	for i := range rounds {
@@ -70,7 +71,7 @@ func (w *world) round(i int) {
 	w.rng = rand.New(rand.NewPCG(w.seed, uint64(1000+i))) // no round depends on those that were left out
 	r := pick(w.rng, w.reps)
 	r.actor.rng = rand.New(rand.NewPCG(w.seed, uint64(1_000_000+i)))
-	r.proxy.chaos(w.faults(r))
+	r.proxy.chaos(w.faults(i))
 	n := w.rng.IntN(100)
 	if strings.Contains(*flagWithout, "ddl") && n >= 80 && n < 91 || strings.Contains(*flagWithout, "second") && n >= 94 && n < 97 {
 		return
@@ -84,6 +85,8 @@ func (w *world) round(i int) {
 		w.migrate(r)
 	case n < 91:
 		w.extra(r)
+	case n < 93:
+		w.strict(r)
 	case n < 94:
 		w.reopen(r)
 	case n < 97:
@@ -106,9 +109,12 @@ func (w *world) write(r *replica) {
 	}
 }
 
-// faults picks what happens to a replica's requests.
-func (w *world) faults(r *replica) func() fault {
-	return func() fault { return randomFault(r.actor.rng) }
+// faults picks what happens to a round's requests. It has a generator of its
+// own, used under the proxy's lock: a late request may ask for a fault while
+// the next round goes on.
+func (w *world) faults(i int) func() fault {
+	rng := rand.New(rand.NewPCG(w.seed, uint64(2_000_000+i)))
+	return func() fault { return randomFault(rng) }
 }
 
 func randomFault(rng *rand.Rand) fault {
@@ -170,6 +176,30 @@ func (w *world) extra(r *replica) {
 	r.mu.Lock()
 	r.pending = append(r.pending, &record{})
 	r.mu.Unlock()
+}
+
+// strict runs a random transaction that counts only if the server takes it.
+func (w *world) strict(r *replica) {
+	if r.mode != agentdb.SyncFull {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var rec *record
+	err := r.db.UpdateOnServer(ctx, func(tx *agentdb.Tx) error {
+		rec = &record{}
+		return r.actor.transaction(ctx, tx, rec)
+	})
+	w.note("%s on the server: %v %v", r.name, rec, err)
+	switch {
+	case err == nil:
+		w.model.commit(rec)
+		w.model.push(rec)
+	case errors.Is(err, agentdb.ErrOffline): // the answer may be lost, and all of it done
+		w.model.doubt(rec)
+	case !errors.Is(err, errRollback) && !refused(err):
+		w.t.Errorf("seed %d: on the server at %s: %v", w.seed, r.name, err)
+	}
 }
 
 func (w *world) reopen(r *replica) {

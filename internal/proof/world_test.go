@@ -47,13 +47,13 @@ type world struct {
 
 const database = "proof"
 
-// newWorld starts a server, three full replicas and one that pulls; with push
-// also one that pushes.
-func newWorld(t *testing.T, seed uint64, push bool) *world {
+// newWorld starts a server, three full replicas, one that pulls and one that
+// pushes.
+func newWorld(t *testing.T, seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	w := &world{t: t, seed: seed, rng: rng, node: newNode(t), schema: randomSchema(rng), model: newModel(), refused: map[string]int{}}
 	modes := []agentdb.SyncMode{agentdb.SyncFull, agentdb.SyncFull, agentdb.SyncFull, agentdb.SyncPull, agentdb.SyncPush}
-	if !push || strings.Contains(*flagWithout, "push") {
+	if strings.Contains(*flagWithout, "push") {
 		modes = modes[:4]
 	}
 	for i, mode := range modes {
@@ -187,6 +187,9 @@ func (w *world) transact(r *replica, db *agentdb.DB) {
 
 // String is what a record did, for the journal.
 func (r *record) String() string {
+	if r == nil {
+		return ""
+	}
 	var b strings.Builder
 	for _, x := range r.sql {
 		fmt.Fprintf(&b, "\n    %s", x)
