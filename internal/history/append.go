@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -46,7 +47,7 @@ func (p *Pebble) append(ctx context.Context, id DBID, expect Head, commits []*Ne
 }
 
 func (p *Pebble) appendTo(h *handle, expect Head, commits []*NewCommit) (*Pending, error) {
-	head, _, err := h.state()
+	head, gen, err := h.accepted()
 	switch {
 	case err != nil:
 		return nil, err
@@ -56,7 +57,7 @@ func (p *Pebble) appendTo(h *handle, expect Head, commits []*NewCommit) (*Pendin
 		return nil, ErrInvalid
 	}
 	p.commit.reserve()
-	e := encoder{id: h.id, batch: p.db.NewBatch(), head: head}
+	e := encoder{id: h.id, batch: p.db.NewBatch(), head: head, h: h, gen: gen, images: p.images, least: math.MaxUint32}
 	heads := make([]Head, len(commits))
 	for i, c := range commits {
 		heads[i] = e.commit(c)
@@ -75,6 +76,7 @@ func (p *Pebble) appendTo(h *handle, expect Head, commits []*NewCommit) (*Pendin
 		return nil, ErrConflict
 	}
 	h.head = e.head
+	e.accepted(h.gen)
 	p.enqueue(h, r)
 	return pending, nil
 }
@@ -128,6 +130,12 @@ type encoder struct {
 	id    uint64
 	batch *pebble.Batch
 	head  Head // so far
+
+	h       *handle
+	gen     uint64 // of h when it began
+	images  *lastImages
+	written []*lastImage // by the commits so far; the last one of a page counts
+	least   uint32       // the smallest size that the database shrank to meanwhile
 }
 
 var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2*maxImage); return &b }}
@@ -140,7 +148,7 @@ func (e *encoder) commit(c *NewCommit) Head {
 	sums := make([]pageSum, 0, len(c.Pages))
 	key := make([]byte, 0, pageKeyLen)
 	for _, pg := range c.Pages {
-		rec, sum := appendImage((*buf)[:0], pg.Data)
+		rec, sum := e.image((*buf)[:0], pg)
 		key = appendPageKey(key[:0], e.id, pg.No, seq)
 		set(e.batch, key, rec)
 		sums = append(sums, pageSum{pg.No, sum})
@@ -155,8 +163,40 @@ func (e *encoder) commit(c *NewCommit) Head {
 	for k, v := range c.KV {
 		setMeta(e.batch, e.id, k, v)
 	}
+	if c.DBSize < e.head.DBSize {
+		e.shrink(c.DBSize)
+	}
 	e.head = out.Head()
 	return e.head
+}
+
+// image appends the record of a page and notes the image for the next one.
+func (e *encoder) image(dst []byte, pg Page) ([]byte, uint64) {
+	k := imageKey{e.h, pg.No}
+	var i *lastImage
+	if pg.No <= e.least {
+		i = e.images.take(k, e.gen)
+	}
+	fresh := i == nil
+	if fresh {
+		i = &lastImage{key: k}
+	}
+	e.written = append(e.written, i)
+	return i.record(dst, pg.Data, fresh)
+}
+
+// shrink forgets the images of pages that are dropped: Retain may delete them.
+func (e *encoder) shrink(size uint32) {
+	e.written = slices.DeleteFunc(e.written, func(i *lastImage) bool { return i.key.no > size })
+	e.least = min(e.least, size)
+}
+
+// accepted makes the images those of the head. Requires h.mu.
+func (e *encoder) accepted(gen uint64) {
+	if e.least < math.MaxUint32 {
+		e.images.forget(e.h, e.least)
+	}
+	e.images.put(e.written, gen)
 }
 
 // record encodes the commit record straight into the batch.

@@ -83,6 +83,9 @@ func (o Options) withDefaults() Options {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = 16 << 20
 	}
+	if o.ImageBytes == 0 {
+		o.ImageBytes = 8 << 20
+	}
 	if o.Handles == 0 {
 		o.Handles = 2048
 	}

@@ -68,6 +68,16 @@ func (h *handle) state() (head, durable Head, err error) {
 	return h.head, h.durable, nil
 }
 
+// accepted returns the accepted head and its generation.
+func (h *handle) accepted() (Head, uint64, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.deleted {
+		return Head{}, 0, ErrNotFound
+	}
+	return h.head, h.gen, nil
+}
+
 // waitChanged returns a channel that is closed at the next resolution.
 // Requires mu.
 func (h *handle) waitChanged() <-chan struct{} {

@@ -15,6 +15,8 @@ const (
 	imageZero = 0 // no bytes
 	imageRaw  = 1
 	imageS2   = 2
+	// imagePatch is what differs from the next older image of the page.
+	imagePatch = 3
 )
 
 const (
@@ -68,7 +70,12 @@ func decodeImage(dst, rec []byte) error {
 	default:
 		return fmt.Errorf("page record: bad kind %d: %w", rec[0], ErrCorrupt)
 	}
-	if xxhash.Sum64(dst) != binary.LittleEndian.Uint64(rec[1:]) {
+	return checkImage(dst, rec)
+}
+
+// checkImage compares an image with the checksum in its record.
+func checkImage(data, rec []byte) error {
+	if xxhash.Sum64(data) != binary.LittleEndian.Uint64(rec[1:]) {
 		return fmt.Errorf("page record: checksum does not match: %w", ErrCorrupt)
 	}
 	return nil

@@ -66,12 +66,8 @@ func (p *Pebble) imageAt(dst []byte, id uint64, no uint32, at uint64) (found boo
 		return false, err
 	}
 	if found = it.First(); found {
-		rec, err := it.ValueAndErr()
-		if err == nil {
-			err = decodeImage(dst, rec)
-		}
-		if err != nil {
-			return false, closeIter(it, fmt.Errorf("page %d: %w", no, engineErr(err)))
+		if err := readImage(dst, it); err != nil {
+			return false, closeIter(it, fmt.Errorf("page %d: %w", no, err))
 		}
 	}
 	return found, closeIter(it, nil)
@@ -178,11 +174,7 @@ func (m *pageMerge) read(dst []byte, no uint32) (found bool, err error) {
 			return false, err
 		}
 		if c.valid && c.no == no {
-			rec, err := c.it.ValueAndErr()
-			if err != nil {
-				return false, engineErr(err)
-			}
-			return true, decodeImage(dst, rec)
+			return true, readImage(dst, c.it)
 		}
 	}
 	return false, nil

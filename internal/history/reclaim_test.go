@@ -100,7 +100,7 @@ func TestDeletedParents(t *testing.T) {
 
 func TestRetainReclaims(t *testing.T) {
 	ctx := t.Context()
-	p := openTest(t, Options{})
+	p := openTest(t, Options{ImageBytes: -1}) // patches would keep what they patch
 	ok(t, p.Create(ctx, "a"))
 	for i := range 20 {
 		add(t, p, "a", fmt.Sprint(i), 4, uint32(i%4)+1)

@@ -151,6 +151,7 @@ type trimmer struct {
 	batch *pebble.Batch
 	no    uint32 // page at hand
 	next  int    // index in keep of what its next older image may serve
+	patch bool   // the last image that was kept patches the next older one
 }
 
 func (t *trimmer) run(ctx context.Context) error {
@@ -162,7 +163,7 @@ func (t *trimmer) run(ctx context.Context) error {
 	}
 	t.batch = t.store.db.NewBatch()
 	for ok := it.First(); ok; ok = it.Next() {
-		if err := t.image(it.Key()); err != nil {
+		if err := t.image(it); err != nil {
 			return closeIter(it, err)
 		}
 		if t.batch.Len() < trimBytes {
@@ -179,25 +180,38 @@ func (t *trimmer) run(ctx context.Context) error {
 }
 
 // image decides about one image. They come newest first for each page.
-func (t *trimmer) image(key []byte) error {
-	no, seq, err := parsePageKey(key)
+func (t *trimmer) image(it *pebble.Iterator) error {
+	no, seq, err := parsePageKey(it.Key())
 	if err != nil {
 		return err
 	}
 	if no != t.no {
-		t.no, t.next = no, 0
+		t.no, t.next, t.patch = no, 0, false
 	}
+	if !t.serves(no, seq) && !t.patch {
+		return t.batch.Delete(it.Key(), nil)
+	}
+	rec, err := it.ValueAndErr()
+	if err != nil {
+		return engineErr(err)
+	}
+	t.patch = isPatch(rec)
+	return nil
+}
+
+// serves reports whether a revision that stays has this image of the page.
+func (t *trimmer) serves(no uint32, seq uint64) bool {
 	if seq > t.keep[0] {
-		return nil
+		return true
 	}
-	if t.next < len(t.keep) && seq <= t.keep[t.next] && no <= t.size {
-		// It serves keep[next], and all others that are not older than it.
-		for t.next < len(t.keep) && t.keep[t.next] >= seq {
-			t.next++
-		}
-		return nil
+	if t.next == len(t.keep) || seq > t.keep[t.next] || no > t.size {
+		return false
 	}
-	return t.batch.Delete(key, nil)
+	// It serves keep[next], and all others that are not older than it.
+	for t.next < len(t.keep) && t.keep[t.next] >= seq {
+		t.next++
+	}
+	return true
 }
 
 func (t *trimmer) flush() error {

@@ -19,6 +19,7 @@ type Pebble struct {
 	table  *table
 	commit *committer
 	reaper *reaper
+	images *lastImages
 
 	names keyLocks[DBID]   // who creates or deletes a name; taken before ids
 	ids   keyLocks[uint64] // who changes what forks of a database rely on
@@ -43,7 +44,7 @@ func Open(o Options) (*Pebble, error) {
 	if err != nil {
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, engineErr(err))
 	}
-	p := &Pebble{opt: o, db: db, table: newTable(o.Handles), stop: make(chan struct{})}
+	p := &Pebble{opt: o, db: db, table: newTable(o.Handles), images: newLastImages(o.ImageBytes), stop: make(chan struct{})}
 	if err := p.loadNextID(); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, err)
