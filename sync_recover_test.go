@@ -305,3 +305,17 @@ func TestWriteAfterVacuumByOthers(t *testing.T) {
 	want(t, b, "SELECT v FROM t ORDER BY v", "[[3] [4] [two]]")
 	want(t, a, "SELECT v FROM t ORDER BY v", "[[3] [4] [two]]")
 }
+
+// TestOwnVacuum: VACUUM by this program gives the file another schema version,
+// and is nobody else's schema change.
+func TestOwnVacuum(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a := agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, tasks)
+	runSQL(t, a, "VACUUM")
+	runSQL(t, a, "ALTER TABLE tasks ADD COLUMN extra TEXT")
+	rep := mustSync(t, a)
+	if rep.Diverged != "" {
+		t.Errorf("diverged: %s", rep.Diverged)
+	}
+}

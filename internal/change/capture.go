@@ -159,6 +159,10 @@ func (k *Capture) Before(st *sqlite.Stmt) error {
 	return nil
 }
 
+// Vacuums reports whether the statement that Before prepared for is a VACUUM of
+// the file.
+func (k *Capture) Vacuums() bool { return k.cur != nil && k.cur.vacuum }
+
 // check refuses statements that capture can't follow.
 func (k *Capture) check(st *sqlite.Stmt, f *facts) error {
 	if k.opt.ReadOnly && (f.ddl || len(f.direct) > 0) {

@@ -172,14 +172,19 @@ func (n *Renumbering) run() error {
 	return nil
 }
 
-// clear moves pending rows out of the way of those whose id is final.
+// clear moves rows out of the way of those whose id is final: pending ones, and
+// those that have a key, and may have any rowid.
 func (n *Renumbering) clear() error {
 	for _, to := range n.targets() {
-		if _, leaves := n.moves[to]; leaves || !n.pending[to] {
+		r := n.x.cap.schema.find(to.table)
+		if _, leaves := n.moves[to]; leaves || r == nil || r.NoRowid || IsPlaceholder(to.id) {
 			continue
 		}
-		r := n.x.cap.schema.find(to.table)
-		if r == nil {
+		there, err := n.x.taken(r, to.id)
+		if err != nil {
+			return err
+		}
+		if !there || len(r.PK) == 0 && !n.pending[to] {
 			continue
 		}
 		for k, id := range n.moves {

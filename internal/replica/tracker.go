@@ -18,6 +18,7 @@ type Tracker struct {
 	last    *change.Change // stored by BeforeCommit, for watchers
 	checked int            // the schema that was last looked at for what other programs did
 	foreign bool           // they did something, and no sync has dealt with it yet
+	vacuum  bool           // a VACUUM is running, of a file whose schema is known
 
 	strict   bool
 	captured *change.Change
@@ -63,10 +64,27 @@ func (t *Tracker) Begin() error {
 }
 
 // BeforeStmt may refuse a statement that writes.
-func (t *Tracker) BeforeStmt(st *sqlite.Stmt) error { return t.cap.Before(st) }
+func (t *Tracker) BeforeStmt(st *sqlite.Stmt) (err error) {
+	if err := t.cap.Before(st); err != nil {
+		return err
+	}
+	if t.vacuum = t.cap.Vacuums(); t.vacuum {
+		t.vacuum, err = schemaNoted(t.conn)
+	}
+	return err
+}
 
 // AfterStmt records how it ended.
-func (t *Tracker) AfterStmt(st *sqlite.Stmt, err error) error { return t.cap.After(st, err) }
+func (t *Tracker) AfterStmt(st *sqlite.Stmt, err error) error {
+	vacuum := t.vacuum && err == nil
+	t.vacuum = false
+	if err := t.cap.After(st, err); err != nil || !vacuum {
+		return err
+	}
+	t.cap.Suspend() // the file has another schema version now, with the same schema
+	defer t.cap.Resume()
+	return noteSchema(t.conn)
+}
 
 // Savepoint notes a savepoint.
 func (t *Tracker) Savepoint(name string) { t.cap.Savepoint(name) }
