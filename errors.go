@@ -32,6 +32,23 @@ var (
 	ErrQuota = errors.New("agentdb: a limit of the server was reached")
 )
 
+// RefusedError is the error of a sync when the server refuses one local
+// transaction, because of its limits, whatever it is sent with. Those behind it
+// wait until the server's limits are raised, or DropTransaction gives it up. It
+// is an ErrQuota. Find it with errors.As.
+type RefusedError struct {
+	Transaction int64 // its number within the file
+	Size        int   // bytes, as sent
+	Err         error // what the server said
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("agentdb: transaction %d, %d bytes, is refused, and those behind it wait: %v", e.Transaction, e.Size, e.Err)
+}
+
+// Unwrap returns what the server said.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 type noRows struct{}
 
 func (noRows) Error() string { return "agentdb: no rows" }

@@ -59,7 +59,7 @@ type Conflict struct {
 	Change  int64     // number of the transaction within the replica
 	Table   string    `db:"table_name"`
 	Key     *string   // JSON: the row's id, or the array of its primary key
-	Kind    string    // overwrite, merge, delete, missing, unique, foreign-key, check, not-null, raise, constraint, schema
+	Kind    string    // overwrite, merge, delete, missing, unique, foreign-key, check, not-null, raise, constraint, schema, refused
 	Message string
 	Losing  *string // JSON: the row or values that lost
 	Winning *string // JSON: the row that is there now
@@ -189,6 +189,8 @@ func trackError(err error) error {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	case errors.Is(err, replica.ErrDiverged):
 		return fmt.Errorf("%w: %w", ErrDiverged, err)
+	case errors.Is(err, replica.ErrQuota):
+		return fmt.Errorf("%w: %w", ErrQuota, err)
 	}
 	return err
 }
@@ -197,6 +199,10 @@ func trackError(err error) error {
 func syncError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	var refused *replica.RefusedError
+	if errors.As(err, &refused) {
+		return &RefusedError{Transaction: int64(refused.Change), Size: refused.Size, Err: fmt.Errorf("%w: %w", ErrQuota, refused.Err)}
 	}
 	for _, m := range []struct{ from, to error }{
 		{replica.ErrOffline, ErrOffline},
@@ -250,6 +256,21 @@ func (db *DB) sync(ctx context.Context, push, pull bool) (Report, error) {
 		rep.IDs = append(rep.IDs, IDChange(id))
 	}
 	return rep, syncError(ctx, err)
+}
+
+// DropTransaction gives up a local transaction that the server refuses, see
+// RefusedError: it is undone, and agentdb_conflicts says what it had written, as
+// kind refused, up to a few hundred kB. Unsent transactions after it are redone
+// without it. Rows that refer to its rows are refused in turn. First, the file
+// as it was is copied to the path that is returned. It needs the server. In
+// SyncPush mode it can't undo what comes before an unsent schema change other
+// than CREATE TABLE and CREATE INDEX, and fails.
+func (db *DB) DropTransaction(ctx context.Context, transaction int64) (kept string, err error) {
+	if err := db.usable(); err != nil {
+		return "", err
+	}
+	kept, err = db.replica.Drop(ctx, uint64(transaction))
+	return kept, syncError(ctx, err)
 }
 
 // usable refuses the methods of sync where there is none.

@@ -93,6 +93,9 @@ func (c *Change) Append(dst []byte, view View) []byte {
 	return e.b
 }
 
+// Size returns about how many bytes the change's encoding takes.
+func (c *Change) Size() int { return (&encoder{view: ViewFull}).size(c) }
+
 // size returns about how many bytes the selected events will take.
 func (e *encoder) size(c *Change) int {
 	n := 0

@@ -32,7 +32,7 @@ const ConflictsSchema = `CREATE TABLE IF NOT EXISTS agentdb_conflicts(
 type Conflict struct {
 	Table   string
 	Key     string // JSON: the rowid, or an array of primary key values
-	Kind    string // overwrite, merge, delete, missing, unique, foreign-key, check, not-null, raise, schema
+	Kind    string // overwrite, merge, delete, missing, unique, foreign-key, check, not-null, raise, schema, refused
 	Message string
 	Losing  string // JSON object: the row, or the values, that lost; "" if none
 	Winning string // JSON object: the row that is there now; "" if none
@@ -40,19 +40,20 @@ type Conflict struct {
 
 // Insert adds the conflict to the synced table.
 func (c *Conflict) Insert(conn *sqlite.Conn, time, replica string, change uint64) error {
-	opt := func(s string) sqlite.Value {
-		if s == "" {
-			return sqlite.Null()
-		}
-		return sqlite.Text(s)
-	}
 	err := conn.ExecArgs("INSERT INTO agentdb_conflicts(time,replica,change,table_name,key,kind,message,losing,winning) VALUES(?,?,?,?,?,?,?,?,?)",
-		sqlite.Text(time), sqlite.Text(replica), sqlite.Int(int64(change)), sqlite.Text(c.Table), opt(c.Key),
-		sqlite.Text(c.Kind), sqlite.Text(c.Message), opt(c.Losing), opt(c.Winning))
+		sqlite.Text(time), sqlite.Text(replica), sqlite.Int(int64(change)), sqlite.Text(c.Table), optional(c.Key),
+		sqlite.Text(c.Kind), sqlite.Text(c.Message), optional(c.Losing), optional(c.Winning))
 	if err != nil {
 		return fmt.Errorf("change: record conflict: %w", err)
 	}
 	return nil
+}
+
+func optional(s string) sqlite.Value {
+	if s == "" {
+		return sqlite.Null()
+	}
+	return sqlite.Text(s)
 }
 
 // refuse handles SQLite's refusal of an operation.

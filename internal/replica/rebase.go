@@ -233,6 +233,12 @@ func (x *exchange) redo(c *sqlite.Conn, k *change.Capture, e *change.Executor, l
 		if m.id <= acked {
 			continue
 		}
+		if d := x.o.drop; d != nil && d.id == m.id {
+			if err := x.giveUp(c, k, e, m); err != nil {
+				return err
+			}
+			continue
+		}
 		kept, eff, err := x.redoOne(c, k, e, m.id, m.ch, skip)
 		if err != nil {
 			return err

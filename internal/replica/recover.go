@@ -146,10 +146,22 @@ func (x *exchange) diverged(ctx context.Context, cause error) (outcome, error) {
 // keepCopy keeps a copy of the file beside it, before it is taken back to the
 // server's state. The process's lock is held.
 func (x *exchange) keepCopy(cause error) error {
-	path := fmt.Sprintf("%s.diverged-%s", x.r.cfg.Path, time.Now().UTC().Format("20060102T150405.000"))
-	c, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{NoCreate: true, BusyTimeout: 30 * time.Second})
+	path, err := x.r.copyFile("diverged")
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; and no copy could be made: %w", cause, err)
+	}
+	x.rep.Diverged = path
+	x.r.cfg.Logger.Error("the file goes on from the server's state; a copy of it is kept", "path", x.r.cfg.Path, "copy", path, "err", cause)
+	return nil
+}
+
+// copyFile copies the file to one beside it, and returns its path. The
+// process's lock is held.
+func (r *Replica) copyFile(why string) (path string, err error) {
+	path = fmt.Sprintf("%s.%s-%s", r.cfg.Path, why, time.Now().UTC().Format("20060102T150405.000"))
+	c, err := sqlite.Open(r.cfg.Path, sqlite.Options{NoCreate: true, BusyTimeout: 30 * time.Second})
+	if err != nil {
+		return "", err
 	}
 	err = c.ExecArgs("VACUUM INTO ?", sqlite.Text(path))
 	if cerr := c.Close(); err == nil {
@@ -157,11 +169,9 @@ func (x *exchange) keepCopy(cause error) error {
 	}
 	if err != nil {
 		_ = os.Remove(path)
-		return fmt.Errorf("%w; and no copy could be made: %w", cause, err)
+		return "", err
 	}
-	x.rep.Diverged = path
-	x.r.cfg.Logger.Error("the file goes on from the server's state; a copy of it is kept", "path", x.r.cfg.Path, "copy", path, "err", cause)
-	return nil
+	return path, nil
 }
 
 // foreignSchema deals with a schema that another program changed: what is new

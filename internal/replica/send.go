@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
@@ -156,6 +157,29 @@ func refused(resp *http.Response) error {
 		return fmt.Errorf("%w: %w", ErrOffline, err)
 	}
 	return fmt.Errorf("sync: %w", err)
+}
+
+// Limits of a server's that nobody has changed: a transaction above them would
+// never be taken, and keep those behind it from being sent.
+const (
+	maxTransaction = 128 << 20 // bytes, as encoded
+	maxBody        = 64 << 20  // bytes of a request, compressed
+)
+
+// checkSize refuses a transaction that no request can hold.
+func checkSize(ch *change.Change) error {
+	if ch.Size() < maxBody-1<<20 {
+		return nil
+	}
+	body := ch.Append(nil, change.ViewIntents)
+	if len(body) > maxTransaction {
+		return fmt.Errorf("%w: a transaction of %d bytes, a server takes %d: write less in one transaction", ErrQuota, len(body), maxTransaction)
+	}
+	req := wire.Request{Changes: []wire.Change{{Body: body}}}
+	if n := len(req.Append(nil)); n > maxBody {
+		return fmt.Errorf("%w: a transaction of %d bytes, compressed, a server takes %d: write less in one transaction", ErrQuota, n, maxBody)
+	}
+	return nil
 }
 
 // errTooMuch: the request is larger, or takes longer, than the server allows.

@@ -252,6 +252,7 @@ func (x *exchange) finish(c *sqlite.Conn, k *change.Capture, to *state, rows []p
 	if err != nil {
 		return err
 	}
+	x.dropsAny(to.acked)
 	e := change.NewExecutor(k)
 	if err := x.tell(e, list, resp, to.acked); err != nil {
 		return err

@@ -69,6 +69,7 @@ type options struct {
 	strict     *wire.Strict
 	snapshot   bool   // whatever the base is
 	upTo       uint64 // 0, or the last change to send
+	drop       *dropping
 }
 
 // outcome says how a sync goes on after an answer.
@@ -101,7 +102,7 @@ func (r *Replica) run(ctx context.Context, o options) (rep Report, strict wire.S
 			continue
 		}
 		next, err := x.exchange(ctx)
-		if errors.Is(err, errTooMuch) && x.halve() {
+		if errors.Is(err, errLess) {
 			continue
 		}
 		if err != nil {
@@ -190,15 +191,6 @@ func (r *Replica) gather(o *options, rep *Report) (*exchange, error) {
 	return x, nil
 }
 
-// halve makes the next request send half of the changes of this one.
-func (x *exchange) halve() bool {
-	n := len(x.sent)
-	if n > 1 {
-		x.o.upTo = x.sent[n/2-1].id
-	}
-	return n > 1
-}
-
 // request makes the request.
 func (x *exchange) request() (*wire.Request, error) {
 	req := &wire.Request{Replica: x.s.replica, First: x.s.acked + 1, Chain: x.s.chain}
@@ -214,7 +206,7 @@ func (x *exchange) request() (*wire.Request, error) {
 	if x.s.base == lostBase {
 		req.Base = wire.Revision{}
 	}
-	if !x.more {
+	if !x.more && x.upTo == 0 {
 		req.Strict = x.o.strict
 	}
 	if len(x.sent) == 0 && req.Strict == nil {
@@ -238,6 +230,9 @@ func (x *exchange) exchange(ctx context.Context) (outcome, error) {
 		return done, err
 	}
 	a, err := x.r.post(ctx, req, x.rep)
+	if errors.Is(err, errTooMuch) {
+		return done, x.tooMuch(req, err)
+	}
 	if err != nil {
 		return done, err
 	}
@@ -303,7 +298,7 @@ func (x *exchange) trivial(resp *wire.Response, acked uint64) bool {
 
 // settle applies an answer with commits.
 func (x *exchange) settle(ctx context.Context, resp *wire.Response) (next outcome, err error) {
-	if len(x.sent) == 0 && (resp.Head == x.s.base || !x.o.pull && len(resp.Commits) == 0) {
+	if len(x.sent) == 0 && x.o.drop == nil && (resp.Head == x.s.base || !x.o.pull && len(resp.Commits) == 0) {
 		x.rep.Revision = resp.Head.Seq
 		return done, nil // nothing new: the file needs no write
 	}
@@ -355,10 +350,11 @@ func (x *exchange) follow(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 	}
 	to := *cur
 	to.acked, to.chain = x.acked(resp)
+	drops := x.dropsAny(to.acked)
 	switch {
-	case x.o.pull && !x.trivial(resp, to.acked):
+	case x.o.pull && (drops || !x.trivial(resp, to.acked)):
 		next, err = x.rebase(c, k, resp, to.acked, skip)
-	case !x.o.pull && (len(resp.Results) > 0 || len(resp.Commits) > 0):
+	case !x.o.pull && (drops || len(resp.Results) > 0 || len(resp.Commits) > 0):
 		next, err = x.renumber(c, k, resp, to.acked, skip)
 	}
 	if err != nil || next != done {

@@ -117,6 +117,9 @@ func (t *Tracker) BeforeCommit() error {
 	if ch == nil {
 		return nil
 	}
+	if err := checkSize(ch); err != nil {
+		return err
+	}
 	t.cap.Suspend()
 	defer t.cap.Resume()
 	if t.scratch, err = store(t.conn, ch, t.scratch); err != nil {
