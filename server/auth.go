@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -43,6 +44,49 @@ func (s *Server) authorize(r *http.Request, database string) (grant, error) {
 		g.create = true
 	}
 	return g, nil
+}
+
+// authorizeSQL returns the database that a SQL client's request is for, and
+// what it may do there. A request that names none is for the one that its token
+// is for.
+func (s *Server) authorizeSQL(r *http.Request) (string, tenant.SessionConfig, error) {
+	cfg := tenant.SessionConfig{Write: true, Create: true, Author: "sql"}
+	name := s.namedDatabase(r)
+	if s.cfg.Dev {
+		if name == "" {
+			name = defaultDatabase
+		}
+		name, err := tenant.ParseName(name)
+		return name, cfg, errors.Join(err, checkOrigin(r))
+	}
+	token, err := bearer(r.Header)
+	if err != nil {
+		return "", cfg, err
+	}
+	c, err := s.verifier.Verify(token)
+	if err != nil {
+		return "", cfg, err
+	}
+	switch {
+	case name == "" && c.Database != catalog.AnyDatabase:
+		name = c.Database
+	case name == "":
+		name = defaultDatabase
+	}
+	if name, err = tenant.ParseName(name); err != nil {
+		return "", cfg, err
+	}
+	if !c.Allows(name) {
+		return "", cfg, &problem{code: CodeForbidden, message: "the token is for another database"}
+	}
+	switch c.Access {
+	case catalog.AccessFull:
+	case catalog.AccessRead:
+		cfg.Write, cfg.Create = false, false
+	default:
+		return "", cfg, &problem{code: CodeForbidden, message: "the token allows sync only: use one with access full or read for SQL"}
+	}
+	return name, cfg, nil
 }
 
 // bearer returns the token of a request.

@@ -51,9 +51,21 @@ type Limits struct {
 	// MaxWait is how long a client may wait for news in one request, 50 s by
 	// default; a client that asks for more gets this much.
 	MaxWait time.Duration
-	// StatementTimeout bounds the time that a request's changes may take to
-	// execute, 30 s by default.
+	// MaxAnswer is the largest answer to SQL, in bytes; 64 MiB by default.
+	MaxAnswer int64
+	// StatementTimeout bounds the time that a request's changes, or a SQL
+	// statement, may take to execute, 30 s by default.
 	StatementTimeout time.Duration
+	// BusyTimeout is how long a request waits for a database that somebody
+	// else writes to, 10 s by default.
+	BusyTimeout time.Duration
+	// TransactionIdle is how long a SQL transaction waits for its client's
+	// next request before it is rolled back, 5 s by default: nobody else can
+	// use the database meanwhile.
+	TransactionIdle time.Duration
+	// TransactionTime bounds the time of a SQL transaction over several
+	// requests, one minute by default.
+	TransactionTime time.Duration
 	// IOTimeout is how long the server waits for a client that neither
 	// sends nor takes bytes in the middle of a message, 30 s by default.
 	IOTimeout time.Duration
@@ -85,7 +97,11 @@ func (c Config) defaults() (Config, error) {
 	orDefault(&l.MaxConnections, 10_000)
 	orDefault(&l.MaxHeader, 16<<10)
 	orDefault(&l.MaxWait, 50*time.Second)
+	orDefault(&l.MaxAnswer, 64<<20)
 	orDefault(&l.StatementTimeout, 30*time.Second)
+	orDefault(&l.BusyTimeout, 10*time.Second)
+	orDefault(&l.TransactionIdle, 5*time.Second)
+	orDefault(&l.TransactionTime, time.Minute)
 	orDefault(&l.IOTimeout, 30*time.Second)
 	orDefault(&l.IdleTimeout, 3*time.Minute)
 	orDefault(&l.ShutdownTimeout, 10*time.Second)

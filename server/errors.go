@@ -6,8 +6,10 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/hrana"
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/wire"
 )
@@ -101,6 +103,8 @@ func asProblem(err error) *problem {
 		{tenant.ErrBusy, CodeUnavailable, "too much is queued for this database: try again in a moment"},
 		{tenant.ErrDiverged, CodeConflict, "the histories of the file and the server contradict one another: join the database with a new file"},
 		{tenant.ErrClosed, CodeUnavailable, "the server is shutting down: try again in a moment"},
+		{hrana.ErrExpired, CodeMalformed, "the stream has expired: it waited too long, or was used already"},
+		{hrana.ErrMalformed, CodeMalformed, "the request is not one of Hrana"},
 		{context.DeadlineExceeded, CodeUnavailable, "the request took too long: try again in a moment"},
 	} {
 		if errors.Is(err, k.is) {
@@ -123,7 +127,27 @@ type errorDetail struct {
 
 // write answers with the problem.
 func (p *problem) write(w http.ResponseWriter, request string) {
-	body, err := json.Marshal(errorBody{errorDetail{p.code, p.message, request}})
+	p.writeJSON(w, errorBody{errorDetail{p.code, p.message, request}})
+}
+
+// sqlErrorBody is the JSON of an error as clients of Hrana read it.
+type sqlErrorBody struct {
+	Message string `json:"message"`
+	Code    string `json:"code"`
+	Request string `json:"request,omitempty"`
+}
+
+// writeSQL answers a client of Hrana with the problem.
+func (p *problem) writeSQL(w http.ResponseWriter, request string) {
+	code := strings.ToUpper(string(p.code))
+	if errors.Is(p.err, hrana.ErrExpired) {
+		code = "STREAM_EXPIRED"
+	}
+	p.writeJSON(w, sqlErrorBody{p.message, code, request})
+}
+
+func (p *problem) writeJSON(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // strings always encode
 	}

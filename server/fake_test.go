@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentdb/agentdb/internal/hrana"
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/wire"
 )
@@ -62,6 +63,8 @@ func (f *fakeDatabases) Sync(ctx context.Context, name string, acc tenant.Access
 	}
 	return &tenant.Answer{Response: &wire.Response{}}, nil
 }
+
+func (f *fakeDatabases) SQL(string, tenant.SessionConfig) hrana.Conn { return nil }
 
 func (f *fakeDatabases) Stats() tenant.Stats { return tenant.Stats{Open: 3, Commits: 42} }
 

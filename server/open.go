@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/hrana"
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/wire"
 )
@@ -40,6 +41,7 @@ func openDatabases(cfg Config) (*stored, error) {
 		Logger:           cfg.Logger,
 		MaxWait:          cfg.Limits.MaxWait,
 		StatementTimeout: cfg.Limits.StatementTimeout,
+		BusyTimeout:      cfg.Limits.BusyTimeout,
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -67,6 +69,9 @@ func (d *stored) Sync(ctx context.Context, name string, acc tenant.Access, creat
 	req.WaitMS = 0
 	return d.Manager.Sync(ctx, name, acc, create, req)
 }
+
+// SQL implements databases.
+func (d *stored) SQL(name string, cfg tenant.SessionConfig) hrana.Conn { return d.Session(name, cfg) }
 
 // Close implements databases.
 func (d *stored) Close(ctx context.Context) error {

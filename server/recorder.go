@@ -18,6 +18,7 @@ type recorder struct {
 	patience time.Duration // how long a write may take
 	route    string        // for the metrics
 	db       string        // the database, once known
+	sql      bool          // errors are for a client of Hrana
 	in       int64         // bytes of the body received
 	out      int64         // bytes of the body sent
 
@@ -125,7 +126,11 @@ func (s *Server) settle(w *recorder, id string, err error) (abort bool) {
 		w.status = statusGone
 		return true
 	}
-	asProblem(err).write(w, id)
+	if w.sql {
+		asProblem(err).writeSQL(w, id)
+	} else {
+		asProblem(err).write(w, id)
+	}
 	return false
 }
 
@@ -137,7 +142,7 @@ func (s *Server) record(w *recorder, r *http.Request, id string, took time.Durat
 	switch {
 	case w.err != nil && asProblem(w.err).code == CodeInternal && w.status != statusGone:
 		level = slog.LevelError
-	case w.route != "sync" && w.route != "poll" && w.err == nil:
+	case w.route != "sync" && w.route != "poll" && w.route != "sql" && w.err == nil:
 		level = slog.LevelDebug // probes of the machinery
 	}
 	if !s.log.Enabled(r.Context(), level) {

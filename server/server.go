@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/hrana"
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/wire"
 )
@@ -24,6 +25,8 @@ type databases interface {
 	// database is created if there is none. It blocks for a request that
 	// waits for news.
 	Sync(ctx context.Context, name string, acc tenant.Access, create bool, req *wire.Request) (*tenant.Answer, error)
+	// SQL returns a connection of a SQL client. It opens nothing yet.
+	SQL(name string, cfg tenant.SessionConfig) hrana.Conn
 	// Stats counts what happened so far.
 	Stats() tenant.Stats
 	// Drain answers the requests that wait for news, and lets none wait from
@@ -41,6 +44,7 @@ type Server struct {
 	dbs      databases
 	verifier *catalog.Verifier // nil in dev mode
 	metrics  *metrics
+	streams  *hrana.Streams
 	mux      *http.ServeMux
 	memory   budget
 	requests atomic.Uint64 // the last request's number
@@ -81,6 +85,9 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 		mux:    http.NewServeMux(),
 		memory: budget{max: cfg.Limits.MaxMemory},
 		closed: make(chan struct{}),
+		streams: hrana.NewStreams(hrana.Config{
+			Idle: cfg.Limits.TransactionIdle, MaxTransaction: cfg.Limits.TransactionTime, MaxAnswer: int(cfg.Limits.MaxAnswer),
+		}),
 	}
 	if !cfg.Dev {
 		key, err := catalog.OpenKey(cfg.DataDir)
@@ -92,6 +99,7 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 	s.metrics = newMetrics(dbs)
 	s.mux.HandleFunc("/sync", s.handle("sync", s.sync))
 	s.mux.HandleFunc("/db/{name}/sync", s.handle("sync", s.sync))
+	s.sqlRoutes()
 	s.mux.HandleFunc("/healthz", s.handle("healthz", s.healthz))
 	s.mux.HandleFunc("/version", s.handle("version", s.version))
 	s.mux.HandleFunc("/metrics", s.handle("metrics", s.serveMetrics))
@@ -145,6 +153,7 @@ func (s *Server) Close(ctx context.Context) error {
 		}
 		go func(idle <-chan struct{}) {
 			<-idle
+			s.streams.Close()
 			s.err = s.dbs.Close(context.WithoutCancel(ctx))
 			close(s.closed)
 		}(s.idle)
@@ -182,7 +191,7 @@ func (s *Server) serveMetrics(w *recorder, r *http.Request) error {
 }
 
 func (s *Server) notFound(*recorder, *http.Request) error {
-	return &problem{code: CodeNotFound, message: "nothing is here: a database syncs by POST to /db/NAME/sync, see also /healthz, /metrics and /version"}
+	return &problem{code: CodeNotFound, message: "nothing is here: a database syncs by POST to /db/NAME/sync and runs SQL by POST to /db/NAME/v2/pipeline, see also /healthz, /metrics and /version"}
 }
 
 func onlyGet(r *http.Request) error {

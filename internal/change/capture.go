@@ -30,6 +30,10 @@ type Options struct {
 	// rows its triggers write; 0: no bound. Beyond it the statement is
 	// interrupted and the transaction fails with ErrTooMuch.
 	MaxBytes int64
+	// Authorize, if not nil, hears every action of every statement that is
+	// prepared, and denies those for which it returns false. It must not use
+	// the connection.
+	Authorize func(sqlite.Action) bool
 }
 
 // Capture records what is written through one connection. It must be attached

@@ -39,6 +39,9 @@ type step struct{ trigger, table string }
 // observe is the authorizer's callback. It listens, and denies only settings
 // that would undermine the capture.
 func (k *Capture) observe(a sqlite.Action) bool {
+	if k.opt.Authorize != nil && !k.opt.Authorize(a) {
+		return false
+	}
 	if a.Code == sqlite.ActPragma && undermines(strings.ToLower(a.Arg1), strings.ToLower(a.Arg2)) {
 		return false
 	}

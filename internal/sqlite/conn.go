@@ -121,6 +121,14 @@ func (c *Conn) LastInsertRowID() int64 {
 	return lib.Xsqlite3_last_insert_rowid(c.tls, c.db)
 }
 
+// SetLastInsertRowID makes LastInsertRowID and last_insert_rowid() return id
+// until the next row is inserted.
+func (c *Conn) SetLastInsertRowID(id int64) {
+	if c.db != 0 {
+		lib.Xsqlite3_set_last_insert_rowid(c.tls, c.db, id)
+	}
+}
+
 // AutoCommit reports whether no transaction is open.
 func (c *Conn) AutoCommit() bool {
 	return c.db == 0 || lib.Xsqlite3_get_autocommit(c.tls, c.db) != 0

@@ -43,6 +43,8 @@ const (
 	CodeAuth       = lib.SQLITE_AUTH
 	CodeRange      = lib.SQLITE_RANGE
 	CodeNotADB     = lib.SQLITE_NOTADB
+
+	CodeConstraintForeignKey = lib.SQLITE_CONSTRAINT_FOREIGNKEY // an extended one
 )
 
 // Error is an error reported by SQLite.

@@ -105,6 +105,11 @@ func (s *Stmt) ReadOnly() bool {
 	return s.p != 0 && lib.Xsqlite3_stmt_readonly(s.c.tls, s.p) != 0
 }
 
+// IsExplain reports whether the statement is an EXPLAIN or EXPLAIN QUERY PLAN.
+func (s *Stmt) IsExplain() bool {
+	return s.p != 0 && lib.Xsqlite3_stmt_isexplain(s.c.tls, s.p) != 0
+}
+
 // Step runs the statement up to its next row. After it has returned false or
 // an error, the statement needs Reset.
 func (s *Stmt) Step() (bool, error) {

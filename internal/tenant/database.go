@@ -34,7 +34,10 @@ type database struct {
 	openErr error         // set before ready is closed
 	failed  atomic.Bool   // the file can't be trusted any more
 
-	mu       sync.Mutex // guards what follows
+	gate  gate  // for what uses conn; taken before mu
+	guest guest // what its holder runs for a SQL client
+
+	mu       sync.Mutex // guards what follows; conn needs the gate
 	conn     *sqlite.Conn
 	cap      *change.Capture
 	wal      *walReader
@@ -78,10 +81,14 @@ func (d *database) open(ctx context.Context, create bool, known history.Head, ca
 	}
 	d.wal = &walReader{path: path + "-wal"}
 	d.conn.Limit(sqlite.LimitLength, maxValue)
+	// No SQL may write to the file's pages, or behind the back of FTS5.
+	if err := d.conn.DBConfig(sqlite.ConfigDefensive, true); err != nil {
+		return fmt.Errorf("tenant: open %s: %w", d.name, err)
+	}
 	if err := d.conn.Exec(fmt.Sprintf("PRAGMA max_page_count=%d", d.m.cfg.MaxPages)); err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}
-	if d.cap, err = change.Attach(d.conn, change.Options{MaxBytes: d.m.cfg.MaxEffects}); err != nil {
+	if d.cap, err = change.Attach(d.conn, change.Options{MaxBytes: d.m.cfg.MaxEffects, Authorize: d.guest.authorize}); err != nil {
 		return err
 	}
 	d.conn.WALHook(d.wal.committed)

@@ -42,6 +42,9 @@ type Config struct {
 	// StatementTimeout bounds the time a request's changes may take to
 	// execute; 0: 30 seconds.
 	StatementTimeout time.Duration
+	// BusyTimeout is how long to wait for a database that somebody else
+	// writes to; 0: ten seconds.
+	BusyTimeout time.Duration
 }
 
 func (c *Config) withDefaults() {
@@ -80,6 +83,9 @@ func (c *Config) withDefaults() {
 	}
 	if c.StatementTimeout <= 0 {
 		c.StatementTimeout = 30 * time.Second
+	}
+	if c.BusyTimeout <= 0 {
+		c.BusyTimeout = 10 * time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -50,6 +50,10 @@ const maxCatchUps = 100
 // state as it was before, and applied whether its strict transaction was.
 func (p *execution) push(ctx context.Context, s *replicaState, applied bool, resp *wire.Response) (head history.Head, fresh uint64, err error) {
 	d, req := p.d, p.req
+	if err := d.gate.lock(ctx, d.m.cfg.BusyTimeout); err != nil {
+		return head, 0, err
+	}
+	defer d.gate.unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failed.Load() || d.conn == nil {

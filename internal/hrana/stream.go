@@ -1,0 +1,248 @@
+package hrana
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/tenant"
+)
+
+// Stream runs requests one after the other on a Conn of its own.
+type Stream struct {
+	conn  Conn
+	cfg   *Config
+	sql   storedSQL
+	since time.Time // when the open transaction was first seen
+	done  bool      // closed by the client
+	dead  *Error    // closed by the server, and why
+}
+
+// storedSQL are texts that a client has stored.
+type storedSQL struct {
+	texts map[int32]string
+	bytes int
+}
+
+func (s *storedSQL) store(id int32, text string, cfg *Config) error {
+	if _, ok := s.texts[id]; ok {
+		return &Error{"there is stored SQL with id " + strconv.Itoa(int(id)) + " already", codeSQL}
+	}
+	if len(s.texts) >= cfg.MaxStored || s.bytes+len(text) > cfg.MaxStoredBytes {
+		return &Error{"too much stored SQL: close some of it first", codeSQL}
+	}
+	if s.texts == nil {
+		s.texts = map[int32]string{}
+	}
+	s.texts[id] = text
+	s.bytes += len(text)
+	return nil
+}
+
+func (s *storedSQL) close(id int32) {
+	s.bytes -= len(s.texts[id])
+	delete(s.texts, id)
+}
+
+// text returns the text that a request means.
+func (s *storedSQL) text(q SQL) (string, error) {
+	if !q.Stored {
+		return q.Text, nil
+	}
+	text, ok := s.texts[q.ID]
+	if !ok {
+		return "", &Error{"there is no stored SQL with id " + strconv.Itoa(int(q.ID)), codeSQL}
+	}
+	return text, nil
+}
+
+// answer is the response to one request: one of its fields, by the kind.
+type answer struct {
+	kind        Kind
+	results     *results
+	description *tenant.Description
+	autocommit  bool
+}
+
+// do runs one request. An error that is no *Error means that the stream is of
+// no use any more, and neither is the request that it was part of.
+func (st *Stream) do(ctx context.Context, r *Request, used int) (*answer, error) {
+	if st.dead != nil {
+		return nil, st.dead
+	}
+	if st.done {
+		return nil, &Error{"the stream is closed", codeExpired}
+	}
+	a := &answer{kind: r.Kind}
+	var err error
+	switch r.Kind {
+	case KindClose:
+		st.close()
+	case KindExecute, KindBatch:
+		a.results = &results{}
+		err = st.batch(ctx, &r.Batch, a.results, used)
+		if err == nil && r.Kind == KindExecute && a.results.errors[0] != nil {
+			err = a.results.errors[0]
+		}
+	case KindSequence:
+		var text string
+		if text, err = st.sql.text(r.SQL); err == nil {
+			err = st.conn.Script(ctx, text)
+		}
+	case KindDescribe:
+		var text string
+		if text, err = st.sql.text(r.SQL); err == nil {
+			a.description, err = st.conn.Describe(ctx, text)
+		}
+	case KindStoreSQL:
+		err = st.sql.store(r.SQL.ID, r.SQL.Text, st.cfg)
+	case KindCloseSQL:
+		st.sql.close(r.SQL.ID)
+	case KindGetAutocommit:
+		a.autocommit = !st.conn.InTransaction()
+	}
+	if err != nil {
+		return nil, st.failed(err)
+	}
+	return a, nil
+}
+
+// failed returns the *Error for err if there is one.
+func (st *Stream) failed(err error) error {
+	if errors.Is(err, tenant.ErrLost) {
+		st.dead = visible(err)
+	}
+	if e := visible(err); e != nil {
+		return e
+	}
+	return err
+}
+
+// close closes the stream. It may be called twice.
+func (st *Stream) close() {
+	st.done = true
+	st.conn.Close()
+}
+
+// batch runs the steps of a batch. It returns an error only if the stream is
+// of no use any more.
+func (st *Stream) batch(ctx context.Context, b *Batch, out sink, used int) error {
+	ok := make([]outcome, len(b.Steps))
+	for i := range b.Steps {
+		step := &b.Steps[i]
+		if step.Cond != nil && !step.Cond.holds(ok, !st.conn.InTransaction()) {
+			out.skip(i)
+			continue
+		}
+		err := st.step(ctx, i, &step.Stmt, out, used)
+		if err == nil {
+			ok[i] = stepOK
+			continue
+		}
+		ok[i] = stepError
+		var e *Error
+		if err = st.failed(err); !errors.As(err, &e) {
+			return err
+		}
+		out.fail(i, e)
+	}
+	return nil
+}
+
+// outcome is what became of a step.
+type outcome uint8
+
+const (
+	stepSkipped outcome = iota
+	stepOK
+	stepError
+)
+
+// holds evaluates a condition.
+func (c *Cond) holds(done []outcome, autocommit bool) bool {
+	switch c.Kind {
+	case CondOK:
+		return done[c.Step] == stepOK
+	case CondError:
+		return done[c.Step] == stepError
+	case CondAutocommit:
+		return autocommit
+	case CondNot:
+		return !c.Sub[0].holds(done, autocommit)
+	case CondAnd:
+		for i := range c.Sub {
+			if !c.Sub[i].holds(done, autocommit) {
+				return false
+			}
+		}
+		return true
+	default:
+		for i := range c.Sub {
+			if c.Sub[i].holds(done, autocommit) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// step runs one statement into the sink.
+func (st *Stream) step(ctx context.Context, i int, s *Stmt, out sink, used int) error {
+	if err := st.overdue(); err != nil {
+		return err
+	}
+	text, err := st.sql.text(s.SQL)
+	if err != nil {
+		return err
+	}
+	rows := &rowSink{out: out, step: i, want: s.WantRows, limit: st.cfg.MaxAnswer - used}
+	res, err := st.conn.Run(ctx, &tenant.Query{SQL: text, Args: s.Args, Named: s.Named}, rows)
+	if err != nil {
+		return err
+	}
+	out.end(i, res)
+	return nil
+}
+
+// overdue ends a transaction that has been open for too long.
+func (st *Stream) overdue() error {
+	switch {
+	case st.dead != nil:
+		return st.dead
+	case !st.conn.InTransaction():
+		st.since = time.Time{}
+	case st.since.IsZero():
+		st.since = time.Now()
+	case time.Since(st.since) > st.cfg.MaxTransaction:
+		st.conn.Close()
+		st.dead = &Error{"the transaction was rolled back: it took longer than the " + st.cfg.MaxTransaction.String() + " that this server allows", codeTimeout}
+		return st.dead
+	}
+	return nil
+}
+
+// rowSink hands the rows of a step to its sink.
+type rowSink struct {
+	out   sink
+	step  int
+	want  bool
+	limit int
+}
+
+func (r *rowSink) Columns(cols []tenant.Column) error {
+	r.out.begin(r.step, cols)
+	return nil
+}
+
+func (r *rowSink) Row(vals []sqlite.Value) error {
+	if !r.want {
+		return nil
+	}
+	r.out.row(vals)
+	if r.out.size() > r.limit {
+		return &Error{"the answer is too large: ask for fewer rows", codeTooLarge}
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package tenant
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
+
+// guest keeps SQL of clients inside its database. It belongs to the holder of
+// the gate.
+type guest struct {
+	active bool   // statements are prepared for a client
+	probe  *query // where the authorizer notes what it hears
+	denied string // why it denied something
+	cache  queryCache
+}
+
+// query is a prepared statement of a client.
+type query struct {
+	st       *sqlite.Stmt
+	text     string
+	control  string // BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE or ROLLBACK TO
+	name     string // of a savepoint
+	changes  bool   // INSERT, UPDATE or DELETE, as opposed to a schema change
+	readOnly bool
+	pragma   string // a setting that was not prepared
+	value    string // of it; "" asks for it
+	used     uint64 // when, in ticks of the cache
+}
+
+// guestPragmas are the settings that clients may ask for and, if true, make.
+// All others are denied: most are about the file, or the server.
+var guestPragmas = map[string]bool{
+	"application_id": true, "user_version": true, "defer_foreign_keys": true, "optimize": true,
+	"foreign_key_check": true, "foreign_key_list": true, "index_info": true, "index_list": true, "index_xinfo": true,
+	"integrity_check": true, "quick_check": true, "table_info": true, "table_list": true, "table_xinfo": true,
+	"collation_list": false, "compile_options": false, "data_version": false, "encoding": false, "foreign_keys": false,
+	"freelist_count": false, "function_list": false, "journal_mode": false, "max_page_count": false, "module_list": false,
+	"page_count": false, "page_size": false, "pragma_list": false, "schema_version": false, "auto_vacuum": false,
+}
+
+// ignoredPragmas are settings of a connection that change no result. Clients
+// make them out of habit.
+var ignoredPragmas = []string{
+	"busy_timeout", "cache_size", "journal_mode", "mmap_size", "synchronous", "temp_store", "journal_size_limit", "wal_autocheckpoint",
+}
+
+// deniedFunctions reach out of the database.
+var deniedFunctions = []string{"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"}
+
+// authorize is the authorizer of all statements; those of the server itself
+// pass.
+func (g *guest) authorize(a sqlite.Action) bool {
+	if !g.active {
+		return true
+	}
+	switch a.Code {
+	case sqlite.ActAttach, sqlite.ActDetach:
+		return g.deny(noAttach)
+	case sqlite.ActCreateTempTable, sqlite.ActCreateTempIndex, sqlite.ActCreateTempTrigger, sqlite.ActCreateTempView:
+		return g.deny("temporary tables, views and triggers are not possible on this server: a connection serves many clients")
+	case sqlite.ActFunction:
+		if slices.Contains(deniedFunctions, strings.ToLower(a.Arg2)) {
+			return g.deny("the function " + a.Arg2 + " is not possible on this server")
+		}
+	case sqlite.ActPragma:
+		return g.setting(strings.ToLower(a.Arg1), strings.ToLower(a.Arg2))
+	}
+	if g.probe != nil {
+		g.probe.observe(a)
+	}
+	return true
+}
+
+const noAttach = "ATTACH, DETACH and VACUUM are not possible on this server"
+
+func (g *guest) deny(why string) bool {
+	g.denied = why
+	return false
+}
+
+// setting decides on a pragma. One that a session has to handle itself is noted
+// in the probe, and denied.
+func (g *guest) setting(name, value string) bool {
+	if takes, ok := guestPragmas[name]; ok && (takes || value == "") {
+		return true
+	}
+	if g.probe != nil && (name == "foreign_keys" || slices.Contains(ignoredPragmas, name)) {
+		g.probe.pragma, g.probe.value = name, value
+		return false
+	}
+	return g.deny("PRAGMA " + name + " is not possible on this server")
+}
+
+func (q *query) observe(a sqlite.Action) {
+	switch a.Code {
+	case sqlite.ActTransaction:
+		q.control = a.Arg1
+	case sqlite.ActSavepoint:
+		q.control, q.name = a.Arg1, a.Arg2
+		switch q.control {
+		case "BEGIN":
+			q.control = "SAVEPOINT"
+		case "ROLLBACK":
+			q.control = "ROLLBACK TO"
+		}
+	case sqlite.ActInsert, sqlite.ActUpdate, sqlite.ActDelete:
+		if a.Trigger == "" && !strings.HasPrefix(a.Arg1, "sqlite_") {
+			q.changes = true
+		}
+	}
+}
+
+// single returns the statement of a text that must hold no other; nil if it
+// holds none.
+func (g *guest) single(conn *sqlite.Conn, text string) (*query, error) {
+	if q := g.cache.take(text); q != nil {
+		return q, nil
+	}
+	q, tail, err := g.first(conn, text)
+	if err != nil || q == nil {
+		return nil, err
+	}
+	second, _, err := g.first(conn, tail)
+	if second == nil && err == nil {
+		q.text = text
+		return q, nil
+	}
+	q.finalize()
+	second.finalize()
+	if err == nil {
+		err = ErrManyStatements
+	}
+	return nil, err
+}
+
+// first returns the first statement of a text, and the text after it; nil if
+// there is none.
+func (g *guest) first(conn *sqlite.Conn, text string) (*query, string, error) {
+	for text != "" {
+		q := &query{}
+		g.probe, g.denied = q, ""
+		st, tail, err := conn.Prepare(text)
+		g.probe = nil
+		if err != nil && q.pragma != "" {
+			return q, afterStatement(text), nil
+		}
+		if err != nil {
+			return nil, "", g.explain(err)
+		}
+		if st != nil {
+			q.st, q.readOnly = st, st.ReadOnly()
+			if st.IsExplain() {
+				q.control = ""
+			}
+			return q, tail, nil
+		}
+		text = tail
+	}
+	return nil, "", nil
+}
+
+// explain says why the authorizer denied a statement.
+func (g *guest) explain(err error) error {
+	var e *sqlite.Error
+	if g.denied != "" && errors.As(err, &e) && e.Primary() == sqlite.CodeAuth {
+		return &sqlite.Error{Code: e.Code, Message: g.denied, SQL: e.SQL, Offset: e.Offset}
+	}
+	return err
+}
+
+func (q *query) finalize() {
+	if q != nil && q.st != nil {
+		q.st.Finalize()
+	}
+}
+
+// afterStatement returns what follows the first semicolon that ends a
+// statement.
+func afterStatement(sql string) string {
+	text := false // of a statement, not only blanks
+	for i := 0; i < len(sql); i++ {
+		switch c := sql[i]; {
+		case strings.HasPrefix(sql[i:], "--"):
+			i += skipPast(sql[i:], "\n")
+		case strings.HasPrefix(sql[i:], "/*"):
+			i += 2 + skipPast(sql[i+2:], "*/")
+		case c == ';' && text:
+			return sql[i+1:]
+		case c == '\'' || c == '"' || c == '`':
+			i += 1 + skipPast(sql[i+1:], string(c))
+		case c == '[':
+			i += 1 + skipPast(sql[i+1:], "]")
+		case c > ' ' && c != ';':
+			text = true
+		}
+	}
+	return ""
+}
+
+// skipPast returns the distance to the last byte of end in s, or of s.
+func skipPast(s, end string) int {
+	if i := strings.Index(s, end); i >= 0 {
+		return i + len(end) - 1
+	}
+	return len(s)
+}
+
+// Bounds of a queryCache.
+const (
+	maxQueries   = 128
+	maxQueryText = 16 << 10
+)
+
+// queryCache keeps the statements that clients used last, by their text. One
+// that is in use is not in it.
+type queryCache struct {
+	byText map[string]*query
+	tick   uint64
+}
+
+func (c *queryCache) take(text string) *query {
+	q := c.byText[text]
+	if q != nil {
+		delete(c.byText, text)
+	}
+	return q
+}
+
+// put resets a statement and keeps it, or finalizes it.
+func (c *queryCache) put(q *query) {
+	if q.st == nil {
+		return
+	}
+	if q.text == "" || len(q.text) > maxQueryText || c.byText[q.text] != nil || q.st.Reset() != nil {
+		q.finalize()
+		return
+	}
+	q.st.ClearBindings()
+	if c.byText == nil {
+		c.byText = make(map[string]*query, maxQueries)
+	}
+	if len(c.byText) >= maxQueries {
+		c.drop()
+	}
+	c.tick++
+	q.used = c.tick
+	c.byText[q.text] = q
+}
+
+// drop finalizes the statement that has not been used for longest.
+func (c *queryCache) drop() {
+	var oldest *query
+	for _, q := range c.byText {
+		if oldest == nil || q.used < oldest.used {
+			oldest = q
+		}
+	}
+	delete(c.byText, oldest.text)
+	oldest.finalize()
+}

@@ -1,0 +1,427 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
+
+// Query is a statement with its arguments.
+type Query struct {
+	SQL   string
+	Args  []sqlite.Value
+	Named []NamedArg
+}
+
+// NamedArg is an argument for the parameter of that name, with or without its
+// prefix.
+type NamedArg struct {
+	Name  string
+	Value sqlite.Value
+}
+
+// Column is a column of a result.
+type Column struct {
+	Name     string
+	DeclType string // "" if it is not a table's column
+}
+
+// Rows takes the rows of a result. An error ends the statement.
+type Rows interface {
+	// Columns is called once, before the first row.
+	Columns(cols []Column) error
+	// Row is called with each row, whose values are valid until it returns.
+	Row(vals []sqlite.Value) error
+}
+
+// Result is what a statement did.
+type Result struct {
+	Wrote    bool  // the statement was not one that only reads
+	Affected int64 // rows, without those of triggers
+	LastID   int64 // rowid of the last row that the session inserted
+}
+
+// Description is what can be known of a statement without running it.
+type Description struct {
+	Params   []string // names with their prefix, "" for ?
+	Columns  []Column
+	Explain  bool
+	ReadOnly bool
+}
+
+// Run runs one statement to its end. rows may be nil. An error that the author
+// of the SQL should know of is a *sqlite.Error, ErrManyStatements,
+// ErrNoStatement or ErrArguments; after any other the session should be closed.
+func (s *Session) Run(ctx context.Context, q *Query, rows Rows) (Result, error) {
+	if err := s.enter(ctx); err != nil {
+		return Result{}, err
+	}
+	defer s.leave()
+	g := &s.d.guest
+	p, err := g.single(s.d.conn, q.SQL)
+	if err != nil {
+		return Result{}, err
+	}
+	if p == nil {
+		return Result{}, ErrNoStatement
+	}
+	defer g.cache.put(p)
+	if p.st != nil {
+		if err := bind(p.st, q); err != nil {
+			return Result{}, err
+		}
+	}
+	res, err := s.run(ctx, p, rows)
+	return res, advise(g.explain(err))
+}
+
+// Script runs all statements of a text, up to the first that fails.
+func (s *Session) Script(ctx context.Context, text string) error {
+	for text != "" {
+		if err := s.enter(ctx); err != nil {
+			return err
+		}
+		rest, err := s.next(ctx, text)
+		s.leave()
+		if err != nil {
+			return err
+		}
+		text = rest
+	}
+	return nil
+}
+
+// next runs the first statement of a text and returns the text after it.
+func (s *Session) next(ctx context.Context, text string) (string, error) {
+	g := &s.d.guest
+	p, rest, err := g.first(s.d.conn, text)
+	if err != nil || p == nil {
+		return "", err
+	}
+	defer p.finalize()
+	if p.st != nil && p.st.BindCount() > 0 {
+		return "", fmt.Errorf("%w: a script takes none", ErrArguments)
+	}
+	_, err = s.run(ctx, p, nil)
+	return rest, advise(g.explain(err))
+}
+
+// Describe prepares a statement without running it.
+func (s *Session) Describe(ctx context.Context, text string) (*Description, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	g := &s.d.guest
+	p, err := g.single(s.d.conn, text)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		return nil, ErrNoStatement
+	}
+	defer g.cache.put(p)
+	if p.st == nil {
+		return &Description{ReadOnly: true}, nil
+	}
+	d := &Description{Columns: columns(p.st), Explain: p.st.IsExplain(), ReadOnly: p.readOnly}
+	for i := range p.st.BindCount() {
+		d.Params = append(d.Params, p.st.BindName(i+1))
+	}
+	return d, nil
+}
+
+func columns(st *sqlite.Stmt) []Column {
+	cols := make([]Column, st.ColumnCount())
+	for i := range cols {
+		cols[i] = Column{Name: st.ColumnName(i), DeclType: st.ColumnDeclType(i)}
+	}
+	return cols
+}
+
+// bind binds positional arguments to the parameters without a name, or with a
+// number, and named ones to the others.
+func bind(st *sqlite.Stmt, q *Query) error {
+	n := st.BindCount()
+	if len(q.Args) > n {
+		return fmt.Errorf("%w: %d for %d parameters", ErrArguments, len(q.Args), n)
+	}
+	for i := 1; i <= n; i++ {
+		v, ok := argument(q, i, st.BindName(i))
+		if !ok {
+			return fmt.Errorf("%w: none for parameter %d %s", ErrArguments, i, st.BindName(i))
+		}
+		if err := st.Bind(i, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func argument(q *Query, i int, name string) (sqlite.Value, bool) {
+	if name != "" && name[0] != '?' {
+		for j := len(q.Named) - 1; j >= 0; j-- {
+			if a := q.Named[j].Name; a == name || a == name[1:] {
+				return q.Named[j].Value, true
+			}
+		}
+	}
+	if i <= len(q.Args) {
+		return q.Args[i-1], true
+	}
+	return sqlite.Value{}, false
+}
+
+// run runs a bound statement.
+func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) {
+	switch {
+	case p.pragma != "":
+		return Result{}, s.setting(p, rows)
+	case p.control != "":
+		if rows != nil {
+			if err := rows.Columns(nil); err != nil {
+				return Result{}, err
+			}
+		}
+		return Result{}, s.control(p)
+	case !p.readOnly:
+		return s.write(ctx, p, rows)
+	}
+	w := s.watch(ctx)
+	err := w.end(step(p.st, rows))
+	s.lostBy(err)
+	return Result{}, err
+}
+
+// step runs a statement to its end.
+func step(st *sqlite.Stmt, rows Rows) error {
+	row, err := st.Step()
+	if err != nil {
+		return err
+	}
+	if rows != nil {
+		if err := rows.Columns(columns(st)); err != nil {
+			return err
+		}
+	}
+	var vals []sqlite.Value
+	for row {
+		if rows != nil {
+			if vals == nil {
+				vals = make([]sqlite.Value, st.ColumnCount())
+			}
+			for i := range vals {
+				vals[i] = look(st, i)
+			}
+			if err := rows.Row(vals); err != nil {
+				return err
+			}
+		}
+		if row, err = st.Step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look returns a value whose bytes are the statement's own.
+func look(st *sqlite.Stmt, i int) sqlite.Value {
+	switch k := st.ColumnKind(i); k {
+	case sqlite.KindInteger:
+		return sqlite.Int(st.ColumnInt64(i))
+	case sqlite.KindFloat:
+		return sqlite.Real(st.ColumnFloat(i))
+	case sqlite.KindNull:
+		return sqlite.Null()
+	default:
+		return sqlite.Value{Kind: k, B: st.ColumnRaw(i)}
+	}
+}
+
+// write runs a statement that writes. Outside of a transaction it gets one of
+// its own.
+func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, err error) {
+	if !s.cfg.Write {
+		return res, &sqlite.Error{Code: sqlite.CodeReadOnly, Message: "attempt to write a readonly database: the token allows reading only", Offset: -1}
+	}
+	own := !s.tx
+	if own {
+		if err := s.begin(); err != nil {
+			return res, err
+		}
+	}
+	d := s.d
+	before := d.conn.TotalChanges()
+	if err = d.cap.Before(p.st); err == nil {
+		w := s.watch(ctx)
+		if err = w.end(step(p.st, rows)); w.why == nil && sqlite.IsInterrupt(err) {
+			err = change.ErrTooMuch // the capture interrupted it
+		}
+		if aerr := d.cap.After(p.st, err); err == nil {
+			err = aerr
+		}
+	}
+	_ = p.st.Reset() // what failed was reported by Step
+	s.lastID = d.conn.LastInsertRowID()
+	res = Result{Wrote: true, LastID: s.lastID}
+	if p.changes && d.conn.TotalChanges() != before {
+		res.Affected = d.conn.Changes()
+	}
+	var engine *sqlite.Error
+	switch {
+	case err == nil && own:
+		if err = s.commit(); err != nil && s.tx {
+			s.rollback()
+		}
+	case err == nil:
+		return res, nil
+	case own && s.tx, s.tx && !errors.As(err, &engine) && !errors.Is(err, change.ErrUnsupported):
+		// What a statement did that its rows' taker ended is half done.
+		s.rollback()
+	default:
+		s.lostBy(err)
+	}
+	return res, err
+}
+
+// advise makes a *sqlite.Error of the refusals of statements.
+func advise(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && strings.HasPrefix(e.Message, "cannot VACUUM") {
+		return &sqlite.Error{Code: sqlite.CodeAuth, Message: noAttach, Offset: -1}
+	}
+	for _, k := range []struct {
+		is   error
+		code int
+	}{
+		{change.ErrUnsupported, sqlite.CodeAuth},
+		{change.ErrTooMuch, sqlite.CodeTooBig},
+	} {
+		if errors.Is(err, k.is) {
+			return &sqlite.Error{Code: k.code, Message: err.Error(), Offset: -1}
+		}
+	}
+	return err
+}
+
+// setting handles the settings of a connection that belong to the session.
+func (s *Session) setting(p *query, rows Rows) error {
+	if rows != nil {
+		if err := rows.Columns(nil); err != nil {
+			return err
+		}
+	}
+	if p.pragma != "foreign_keys" || s.tx { // within a transaction it does nothing in SQLite
+		return nil
+	}
+	on := true
+	switch strings.Trim(p.value, `'"`) {
+	case "on", "yes", "true":
+	case "off", "no", "false":
+		on = false
+	default:
+		n, err := strconv.Atoi(p.value)
+		on = err == nil && n != 0
+	}
+	s.noFKs = !on
+	return s.d.conn.DBConfig(sqlite.ConfigEnableFKey, on)
+}
+
+func logic(message string) error {
+	return &sqlite.Error{Code: sqlite.CodeError, Message: message, Offset: -1}
+}
+
+// control runs a statement that begins or ends a transaction or a savepoint.
+func (s *Session) control(p *query) error {
+	switch p.control {
+	case "BEGIN":
+		if s.tx {
+			return logic("cannot start a transaction within a transaction")
+		}
+		return s.begin()
+	case "COMMIT":
+		if !s.tx {
+			return logic("cannot commit - no transaction is active")
+		}
+		return s.commit()
+	case "ROLLBACK":
+		if !s.tx {
+			return logic("cannot rollback - no transaction is active")
+		}
+		s.rollback()
+		return nil
+	case "SAVEPOINT":
+		return s.save(p)
+	case "RELEASE":
+		return s.releaseTo(p)
+	default:
+		return s.rollbackTo(p)
+	}
+}
+
+// savepoint runs the statement itself.
+func (s *Session) savepoint(p *query) error {
+	_, err := p.st.Step()
+	_ = p.st.Reset()
+	s.lostBy(err)
+	return err
+}
+
+func (s *Session) save(p *query) error {
+	outer := !s.tx
+	if outer {
+		if err := s.begin(); err != nil {
+			return err
+		}
+	}
+	if err := s.savepoint(p); err != nil {
+		if outer && s.tx {
+			s.rollback()
+		}
+		return err
+	}
+	s.outer = s.outer || outer
+	s.marks = append(s.marks, p.name)
+	s.d.cap.Savepoint(p.name)
+	return nil
+}
+
+// releaseTo forgets a savepoint and those inside it. With the last of a
+// transaction that a SAVEPOINT began, it commits.
+func (s *Session) releaseTo(p *query) error {
+	i := s.mark(p.name)
+	if i == 0 && s.outer {
+		return s.commit()
+	}
+	if err := s.savepoint(p); err != nil {
+		return err
+	}
+	if i >= 0 {
+		s.d.cap.Release(s.marks[i])
+		s.marks = s.marks[:i]
+	}
+	return nil
+}
+
+// rollbackTo asks the capture first: what it refuses must not have happened.
+func (s *Session) rollbackTo(p *query) error {
+	i := s.mark(p.name)
+	if i >= 0 {
+		if err := s.d.cap.CheckRollbackTo(s.marks[i]); err != nil {
+			return err
+		}
+	}
+	if err := s.savepoint(p); err != nil {
+		return err
+	}
+	if i >= 0 {
+		s.d.cap.RollbackTo(s.marks[i])
+		s.marks = s.marks[:i+1]
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/hrana"
+)
+
+// sqlRoutes adds the paths of Hrana, bare and below that of a database.
+func (s *Server) sqlRoutes() {
+	for _, prefix := range []string{"", "/db", "/db/{name}"} {
+		for _, v := range []string{"/v2", "/v3"} {
+			s.mux.HandleFunc(prefix+v, s.handle("sql", s.sqlHandler(s.hranaVersion)))
+			s.mux.HandleFunc(prefix+v+"/pipeline", s.handle("sql", s.sqlHandler(s.pipeline)))
+		}
+		s.mux.HandleFunc(prefix+"/v3/cursor", s.handle("sql", s.sqlHandler(s.cursor)))
+	}
+}
+
+// sqlHandler is a handler for clients of Hrana, which may be web pages.
+func (s *Server) sqlHandler(h handler) handler {
+	return func(w *recorder, r *http.Request) error {
+		w.sql = true
+		s.allowOrigin(w, r)
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		return h(w, r)
+	}
+}
+
+// allowOrigin lets web pages of other sites read answers: their requests carry
+// a token, which no browser adds by itself. In dev mode there are no tokens, and
+// only pages of this machine may.
+func (s *Server) allowOrigin(w *recorder, r *http.Request) {
+	origin := r.Header.Get("Origin")
+	if origin == "" || s.cfg.Dev && checkOrigin(r) != nil {
+		return
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	if s.cfg.Dev {
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Vary", "Origin")
+	}
+	if r.Method != http.MethodOptions {
+		return
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Max-Age", "86400")
+	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		h.Set("Access-Control-Allow-Headers", asked)
+	}
+}
+
+// hranaVersion tells a client that this version of Hrana is spoken here.
+func (s *Server) hranaVersion(w *recorder, r *http.Request) error {
+	if err := onlyGet(r); err != nil {
+		return err
+	}
+	return w.json(struct{}{})
+}
+
+// sqlRequest is a request of a SQL client.
+type sqlRequest struct {
+	body  []byte
+	owner string // who may continue its stream
+	open  func() hrana.Conn
+}
+
+// readSQL checks a request and reads its body. release is as that of
+// readRequest.
+func (s *Server) readSQL(w *recorder, r *http.Request) (q *sqlRequest, release func(), err error) {
+	taken := int64(0)
+	release = func() { s.memory.give(taken) }
+	if r.Method != http.MethodPost {
+		return nil, release, &problem{code: CodeMethod, message: "use POST here"}
+	}
+	name, cfg, err := s.authorizeSQL(r)
+	w.db = name
+	if err != nil {
+		return nil, release, err
+	}
+	body, err := s.readBody(w, r, func(n int64) error {
+		if !s.memory.take(n) {
+			return errNoMemory
+		}
+		taken += n
+		return nil
+	})
+	if err != nil {
+		return nil, release, err
+	}
+	q = &sqlRequest{
+		body:  body,
+		owner: strings.Join([]string{name, strconv.FormatBool(cfg.Write)}, " "),
+		open:  func() hrana.Conn { return s.dbs.SQL(name, cfg) },
+	}
+	return q, release, nil
+}
+
+var errNoMemory = &problem{code: CodeUnavailable, message: "the server is working on as many bytes as it can hold: try again in a moment"}
+
+// pipeline answers requests on one stream.
+func (s *Server) pipeline(w *recorder, r *http.Request) error {
+	q, release, err := s.readSQL(w, r)
+	defer release()
+	if err != nil {
+		return err
+	}
+	req, err := hrana.DecodePipeline(q.body)
+	if err != nil {
+		return badHrana(err)
+	}
+	ans, err := s.streams.Pipeline(r.Context(), q.owner, q.open, req)
+	if err != nil {
+		return gone(r, err)
+	}
+	return writeSQL(w, "application/json", ans)
+}
+
+// cursor answers a batch, row by row.
+func (s *Server) cursor(w *recorder, r *http.Request) error {
+	q, release, err := s.readSQL(w, r)
+	defer release()
+	if err != nil {
+		return err
+	}
+	req, err := hrana.DecodeCursor(q.body)
+	if err != nil {
+		return badHrana(err)
+	}
+	head, lines, err := s.streams.Cursor(r.Context(), q.owner, q.open, req)
+	if err != nil {
+		return gone(r, err)
+	}
+	return writeSQL(w, "text/plain", head, lines)
+}
+
+// badHrana tells a client what is wrong with its request: nothing else is in
+// such an error.
+func badHrana(err error) error {
+	return &problem{code: CodeMalformed, message: strings.TrimPrefix(err.Error(), "hrana: "), err: err}
+}
+
+// gone is the error of a request whose client has left.
+func gone(r *http.Request, err error) error {
+	if r.Context().Err() != nil {
+		return errors.Join(errGone, err)
+	}
+	return err
+}
+
+func writeSQL(w *recorder, contentType string, parts ...[]byte) error {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	h := w.Header()
+	h["Content-Type"] = []string{contentType}
+	h["Content-Length"] = []string{strconv.Itoa(n)}
+	w.WriteHeader(http.StatusOK)
+	return writeAll(w, parts...)
+}
