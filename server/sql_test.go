@@ -260,7 +260,7 @@ func TestSQLTransactionOverRequests(t *testing.T) {
 func TestSQLAbandonedTransaction(t *testing.T) {
 	s := newSQL(t, server.Config{Dev: true, Limits: server.Limits{TransactionIdle: 100 * time.Millisecond}})
 	s.pipeline("", "CREATE TABLE t(x)")
-	a := s.pipeline("", "BEGIN", "INSERT INTO t VALUES(1)")
+	a := s.pipeline("", "BEGIN CONCURRENT;", "INSERT INTO t VALUES(1)")
 	start := time.Now()
 	if got := s.pipeline("", "SELECT count(*) FROM t").text(0); got != "0" {
 		t.Errorf("%s rows of an abandoned transaction", got)

@@ -148,6 +148,10 @@ func (g *guest) first(conn *sqlite.Conn, text string) (*query, string, error) {
 			return q, afterStatement(text), nil
 		}
 		if err != nil {
+			if begin, rest, ok := plainBegin(text); ok {
+				q, _, err := g.first(conn, begin)
+				return q, rest, err
+			}
 			return nil, "", g.explain(err)
 		}
 		if st != nil {
@@ -160,6 +164,14 @@ func (g *guest) first(conn *sqlite.Conn, text string) (*query, string, error) {
 		text = tail
 	}
 	return nil, "", nil
+}
+
+// plainBegin returns BEGIN for BEGIN CONCURRENT, which Turso's clients send:
+// here every transaction has the database for itself.
+func plainBegin(text string) (begin, rest string, ok bool) {
+	rest = afterStatement(text)
+	words := strings.Fields(strings.TrimRight(strings.TrimSpace(text[:len(text)-len(rest)]), ";"))
+	return "BEGIN", rest, len(words) == 2 && strings.EqualFold(words[0], "BEGIN") && strings.EqualFold(words[1], "CONCURRENT")
 }
 
 // explain says why the authorizer denied a statement.
