@@ -74,4 +74,5 @@ func (r *registry[T]) remove(h uintptr) {
 var (
 	conns     registry[Conn]
 	functions registry[function]
+	walFiles  registry[walFile]
 )

@@ -49,6 +49,10 @@ type Options struct {
 	// open: the WAL's index is in memory, without a -shm file, and no locks are
 	// taken and given back with each transaction.
 	Exclusive bool
+	// MemoryWAL keeps the WAL in memory, up to 4 MiB of it, for a file that may
+	// be lost with the process: what was not checkpointed is. It needs
+	// Exclusive.
+	MemoryWAL bool
 	// NoForeignKeys leaves foreign key enforcement off.
 	NoForeignKeys bool
 }
@@ -129,7 +133,13 @@ func (c *Conn) openFile(path string, o Options, immutable bool) error {
 		return c.errcode(lib.SQLITE_NOMEM, "")
 	}
 	defer free(c.tls, name)
-	rc := lib.Xsqlite3_open_v2(c.tls, name, c.scratch+slotOut, flags, 0)
+	vfs := uintptr(0)
+	if o.MemoryWAL {
+		if vfs = useMemVFS(); vfs == 0 {
+			return c.errcode(lib.SQLITE_NOMEM, "")
+		}
+	}
+	rc := lib.Xsqlite3_open_v2(c.tls, name, c.scratch+slotOut, flags, vfs)
 	db := readPtr(c.scratch + slotOut)
 	c.setDB(db)
 	if rc != lib.SQLITE_OK {

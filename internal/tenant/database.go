@@ -75,11 +75,11 @@ func (d *database) open(ctx context.Context, create bool, known history.Head, ca
 			return err
 		}
 	}
-	d.conn, err = sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: 512, BusyTimeout: -1, Exclusive: true})
+	d.conn, err = sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: 512, BusyTimeout: -1, Exclusive: true, MemoryWAL: true})
 	if err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}
-	d.wal = &walReader{path: path + "-wal"}
+	d.wal = &walReader{conn: d.conn, total: &d.m.walFrames}
 	d.conn.Limit(sqlite.LimitLength, maxValue)
 	// No SQL may write to the file's pages, or behind the back of FTS5.
 	if err := d.conn.DBConfig(sqlite.ConfigDefensive, true); err != nil {
@@ -152,7 +152,7 @@ func (d *database) close() (history.Head, bool) {
 	if err := d.conn.Close(); err != nil {
 		ok = false
 	}
-	d.wal.close()
+	d.wal.restarted()
 	d.conn = nil
 	if !ok {
 		removeFiles(d.m.path(d.name))

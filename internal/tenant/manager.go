@@ -95,8 +95,9 @@ func (c *Config) withDefaults() {
 // Manager opens databases when they are asked for and closes those that have
 // been idle for longest. It is safe for concurrent use.
 type Manager struct {
-	cfg   Config
-	stats counters
+	cfg       Config
+	stats     counters
+	walFrames atomic.Int64 // in memory, of all databases
 	feeds feeds
 
 	mu     sync.Mutex

@@ -328,10 +328,6 @@ func (p *execution) runStrict(x *change.Executor) error {
 	return err
 }
 
-// checkpointFrames is the size of the WAL, in frames, from which it is written
-// back into the cached file.
-const checkpointFrames = 1000
-
 // append puts the committed transaction into the history. If that fails the
 // file is ahead of the truth, and is thrown away.
 func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, error) {
@@ -433,7 +429,7 @@ func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, sti
 		d.m.feeds.wake(d.name)
 		d.m.release(d)
 	}()
-	if d.wal.read >= checkpointFrames {
+	if d.wal.full() {
 		if _, _, err := d.conn.Checkpoint(sqlite.CheckpointTruncate); err == nil {
 			d.wal.restarted()
 		}

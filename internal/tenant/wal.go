@@ -3,10 +3,11 @@ package tenant
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
 // Sizes of the WAL's parts, see https://www.sqlite.org/fileformat2.html#walformat.
@@ -17,28 +18,43 @@ const (
 	frameSize   = frameHeader + history.PageSize
 )
 
-// walReader takes the pages that each commit changed out of the -wal file,
-// which unlike the database file may be opened beside SQLite: no locks are
-// taken on it.
+// A WAL, which is in memory, is written back into the cached file from so many
+// frames on: in any case, and when those of all databases have maxFrames.
+const (
+	checkpointFrames = 1000
+	checkpointSmall  = 16
+	maxFrames        = 16 << 20 / frameSize
+)
+
+// walReader takes the pages that each commit changed out of the WAL.
 type walReader struct {
-	path   string
-	file   *os.File
+	conn   *sqlite.Conn
 	frames int // in the WAL after the last commit, as the hook said
 	read   int // of those, taken
 	salt   uint64
 	buf    []byte
+	total  *atomic.Int64 // frames in the WALs of all databases
+	added  int           // of this one
 }
 
 // committed is the WAL hook.
 func (w *walReader) committed(frames int) { w.frames = frames }
 
 // restarted says that a checkpoint emptied the WAL.
-func (w *walReader) restarted() { w.frames, w.read, w.salt = 0, 0, 0 }
+func (w *walReader) restarted() {
+	w.frames, w.read, w.salt = 0, 0, 0
+	w.count()
+}
 
-func (w *walReader) close() {
-	if w.file != nil {
-		_ = w.file.Close() // it was only read
-	}
+// count keeps the total.
+func (w *walReader) count() {
+	w.total.Add(int64(w.read - w.added))
+	w.added = w.read
+}
+
+// full reports whether it is time for a checkpoint.
+func (w *walReader) full() bool {
+	return w.read >= checkpointFrames || w.read >= checkpointSmall && w.total.Load() > maxFrames
 }
 
 // take returns the newest image of each page that was committed since the last
@@ -48,16 +64,9 @@ func (w *walReader) take() ([]history.Page, uint32, error) {
 	if w.frames == w.read {
 		return nil, 0, nil
 	}
-	if w.file == nil {
-		f, err := os.Open(w.path)
-		if err != nil {
-			return nil, 0, fmt.Errorf("tenant: %w", err)
-		}
-		w.file = f
-	}
 	var salt [8]byte
-	if _, err := w.file.ReadAt(salt[:], walSalt); err != nil {
-		return nil, 0, fmt.Errorf("tenant: read WAL: %w", err)
+	if err := w.conn.ReadWAL(salt[:], walSalt); err != nil {
+		return nil, 0, fmt.Errorf("tenant: %w", err)
 	}
 	if now := binary.BigEndian.Uint64(salt[:]); now != w.salt {
 		w.salt, w.read = now, 0 // SQLite began the WAL again
@@ -66,11 +75,15 @@ func (w *walReader) take() ([]history.Page, uint32, error) {
 	if n <= 0 {
 		return nil, 0, fmt.Errorf("tenant: the WAL has %d frames, %d were read before", w.frames, w.read)
 	}
+	if cap(w.buf) > checkpointFrames*frameSize {
+		w.buf = nil
+	}
 	w.buf = slices.Grow(w.buf[:0], n*frameSize)[:n*frameSize]
-	if _, err := w.file.ReadAt(w.buf, walHeader+int64(w.read)*frameSize); err != nil {
-		return nil, 0, fmt.Errorf("tenant: read WAL: %w", err)
+	if err := w.conn.ReadWAL(w.buf, walHeader+int64(w.read)*frameSize); err != nil {
+		return nil, 0, fmt.Errorf("tenant: %w", err)
 	}
 	w.read = w.frames
+	w.count()
 	pages := make([]history.Page, 0, n)
 	at := make(map[uint32]int, n)
 	for i := range n {
