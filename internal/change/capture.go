@@ -101,6 +101,8 @@ func (k *Capture) Begin() error {
 
 // Discard forgets what was recorded; call it after ROLLBACK.
 func (k *Capture) Discard() {
+	k.conn.ForgetRows()
+	k.slab = nil
 	k.events, k.seqs, k.marks = nil, nil, k.marks[:0]
 	k.err, k.cur, k.suspended, k.objects, k.dirty, k.bytes = nil, nil, false, nil, false, 0
 	if k.altered {

@@ -39,6 +39,16 @@ func (c *Change) Bare() bool {
 	return intents
 }
 
+// HasEffects reports whether the change has any effects.
+func (c *Change) HasEffects() bool {
+	for i := range c.Events {
+		if c.Events[i].Effect {
+			return true
+		}
+	}
+	return false
+}
+
 // Combine returns a change with the given intents and the effects that they
 // had. If the effects were captured with the same intents, those are stored
 // once.

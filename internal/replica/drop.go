@@ -135,8 +135,7 @@ func (x *exchange) giveUp(c *sqlite.Conn, k *change.Capture, e *change.Executor,
 	k.Suspend()
 	defer k.Resume()
 	now := change.Combine(rec, eff)
-	effects, _ := now.EffectsHash(nil)
-	if err := updatePending(c, m.id, effects, now.Append(nil, change.ViewFull)); err != nil {
+	if err := updatePending(c, m.id, now.Append(nil, change.ViewFull)); err != nil {
 		return err
 	}
 	x.o.drop.done = true

@@ -213,21 +213,19 @@ func (x *exchange) keep(c *sqlite.Conn, e *change.Executor, list []mine, resp *w
 		}
 		kept := m.ch.IntentsOnly()
 		e.Rewrite(kept)
-		if err := updatePending(c, m.id, 0, kept.Append(nil, change.ViewFull)); err != nil {
+		if err := updatePending(c, m.id, kept.Append(nil, change.ViewFull)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func updatePending(c *sqlite.Conn, id, effects uint64, blob []byte) error {
-	return c.ExecArgs("UPDATE agentdb_pending SET effects=?, change=? WHERE id=?",
-		sqlite.Int(int64(effects)), sqlite.Blob(blob), sqlite.Int(int64(id)))
+func updatePending(c *sqlite.Conn, id uint64, blob []byte) error {
+	return c.ExecArgs("UPDATE agentdb_pending SET change=? WHERE id=?", sqlite.Blob(blob), sqlite.Int(int64(id)))
 }
 
 // redo runs the changes after acked again, and stores them as they are now.
 func (x *exchange) redo(c *sqlite.Conn, k *change.Capture, e *change.Executor, list []mine, acked uint64, skip skips) error {
-	var scratch []byte
 	for i := range list {
 		m := &list[i]
 		if m.id <= acked {
@@ -244,14 +242,12 @@ func (x *exchange) redo(c *sqlite.Conn, k *change.Capture, e *change.Executor, l
 			return err
 		}
 		now := change.Combine(kept, eff)
-		var effects uint64
-		effects, scratch = now.EffectsHash(scratch)
 		blob := now.Append(nil, change.ViewFull)
-		if effects == m.effects && bytes.Equal(blob, m.blob) {
+		if bytes.Equal(blob, m.blob) {
 			continue
 		}
 		k.Suspend()
-		err = updatePending(c, m.id, effects, blob)
+		err = updatePending(c, m.id, blob)
 		k.Resume()
 		if err != nil {
 			return err

@@ -98,7 +98,7 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		if err != nil {
 			return done, err
 		}
-		if err := updatePending(c, my.id, 0, kept.Append(nil, change.ViewFull)); err != nil {
+		if err := updatePending(c, my.id, kept.Append(nil, change.ViewFull)); err != nil {
 			return done, err
 		}
 	}
@@ -167,8 +167,7 @@ func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, 
 			my.ch = my.ch.IntentsOnly()
 		}
 		now := n.Rewrite(my.ch, pending)
-		effects, _ := now.EffectsHash(nil)
-		if err := updatePending(c, my.id, effects, now.Append(nil, change.ViewFull)); err != nil {
+		if err := updatePending(c, my.id, now.Append(nil, change.ViewFull)); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,6 @@ CREATE TABLE IF NOT EXISTS agentdb_pending(
   id INTEGER PRIMARY KEY,
   nonce INTEGER NOT NULL,
   chain INTEGER NOT NULL,
-  effects INTEGER NOT NULL,
   change BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS agentdb_schema(
@@ -100,17 +99,16 @@ func newNonce() uint64 {
 
 // pending is a row of agentdb_pending.
 type pending struct {
-	id      uint64
-	nonce   uint64
-	chain   uint64
-	effects uint64
-	blob    []byte
+	id    uint64
+	nonce uint64
+	chain uint64
+	blob  []byte
 }
 
 // readPending returns the changes after an id, up to about limit bytes; 0 is
 // no limit. more says that there are others.
 func readPending(c *sqlite.Conn, after uint64, limit int) (list []pending, more bool, err error) {
-	st, err := c.Cached("SELECT id, nonce, chain, effects, change FROM agentdb_pending WHERE id>? ORDER BY id")
+	st, err := c.Cached("SELECT id, nonce, chain, change FROM agentdb_pending WHERE id>? ORDER BY id")
 	if err != nil {
 		return nil, false, err
 	}
@@ -126,7 +124,7 @@ func readPending(c *sqlite.Conn, after uint64, limit int) (list []pending, more 
 		}
 		p := pending{
 			id: uint64(st.ColumnInt64(0)), nonce: uint64(st.ColumnInt64(1)), chain: uint64(st.ColumnInt64(2)),
-			effects: uint64(st.ColumnInt64(3)), blob: st.ColumnBlob(4),
+			blob: st.ColumnBlob(3),
 		}
 		if size += len(p.blob); limit > 0 && size > limit && len(list) > 0 {
 			return list, true, nil
@@ -162,20 +160,19 @@ func store(c *sqlite.Conn, ch *change.Change, scratch []byte) ([]byte, error) {
 		return scratch, err
 	}
 	nonce := newNonce()
-	effects, scratch := ch.EffectsHash(scratch)
 	scratch = ch.Append(scratch[:0], change.ViewFull)
-	st, err := c.Cached("INSERT INTO agentdb_pending(id,nonce,chain,effects,change) VALUES(?,?,?,?,?)")
+	st, err := c.Cached("INSERT INTO agentdb_pending(id,nonce,chain,change) VALUES(?,?,?,?)")
 	if err != nil {
 		return scratch, err
 	}
 	defer st.Done()
-	next := []uint64{last + 1, nonce, wire.ChainNext(chain, nonce), effects}
+	next := []uint64{last + 1, nonce, wire.ChainNext(chain, nonce)}
 	for i, v := range next {
 		if err := st.BindInt64(i+1, int64(v)); err != nil {
 			return scratch, err
 		}
 	}
-	if err := st.BindBlob(5, scratch); err != nil {
+	if err := st.BindBlob(4, scratch); err != nil {
 		return scratch, err
 	}
 	_, err = st.Step()

@@ -213,13 +213,18 @@ func (x *exchange) request() (*wire.Request, error) {
 		req.WaitMS = uint32(x.o.wait.Milliseconds())
 	}
 	var dec change.Decoder
+	var scratch []byte
 	for i := range x.sent {
 		p := &x.sent[i]
 		ch, err := dec.Decode(p.blob)
 		if err != nil {
 			return nil, fmt.Errorf("sync: pending change %d: %w", p.id, err)
 		}
-		req.Changes = append(req.Changes, wire.Change{Nonce: p.nonce, Effects: p.effects, Body: ch.Append(nil, change.ViewIntents)})
+		w := wire.Change{Nonce: p.nonce, Body: ch.Append(nil, change.ViewIntents)}
+		if ch.HasEffects() {
+			w.Effects, scratch = ch.EffectsHash(scratch)
+		}
+		req.Changes = append(req.Changes, w)
 	}
 	return req, nil
 }

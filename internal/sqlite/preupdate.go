@@ -23,7 +23,46 @@ type PreUpdate struct {
 
 	c    *Conn
 	live bool
+	slab
 }
+
+// slab is room for the bytes of many small values: each would otherwise be an
+// allocation. It grows with their number, as long as it is not reset.
+type slab struct {
+	free []byte
+	n    int // values since reset
+	size int // of the next piece
+}
+
+// Sizes of a slab's pieces, in bytes, and how many values are allocated by
+// themselves first.
+const (
+	slabFirst  = 2 << 10
+	slabLast   = 64 << 10
+	slabValues = 16
+)
+
+// keep returns a copy of b.
+func (s *slab) keep(b []byte) []byte {
+	if s == nil {
+		return append([]byte{}, b...)
+	}
+	if s.n++; s.n <= slabValues || len(b) > slabFirst/4 {
+		return append([]byte{}, b...)
+	}
+	if len(b) > len(s.free) {
+		s.size = min(max(2*s.size, slabFirst), slabLast)
+		s.free = make([]byte, s.size)
+	}
+	n := copy(s.free, b)
+	kept := s.free[:n:n]
+	s.free = s.free[n:]
+	return kept
+}
+
+// ForgetRows lets go of the memory that the values of rows were copied to so
+// far, once nobody needs most of them any more.
+func (c *Conn) ForgetRows() { c.hooks.pre.slab = slab{} }
 
 // PreUpdate calls fn before each row change of an ordinary table, whether made
 // by a statement, a trigger or a foreign key action. nil removes the callback.
@@ -135,7 +174,7 @@ func (p *PreUpdate) Old(i int) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return p.c.copyCell(m), nil
+	return p.c.copyTo(&p.slab, m), nil
 }
 
 // New returns a copy of column i after an insert or update.
@@ -144,7 +183,7 @@ func (p *PreUpdate) New(i int) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return p.c.copyCell(m), nil
+	return p.c.copyTo(&p.slab, m), nil
 }
 
 func (p *PreUpdate) old(i int) (*lib.TMem, error) {
@@ -171,7 +210,10 @@ func (p *PreUpdate) value(rc int32, out uintptr) (*lib.TMem, error) {
 }
 
 // copyCell copies a value that is not a result column.
-func (c *Conn) copyCell(m *lib.TMem) Value {
+func (c *Conn) copyCell(m *lib.TMem) Value { return c.copyTo(nil, m) }
+
+// copyTo copies a value into a slab, or by itself if there is none.
+func (c *Conn) copyTo(s *slab, m *lib.TMem) Value {
 	if m == nil {
 		return Value{}
 	}
@@ -181,7 +223,7 @@ func (c *Conn) copyCell(m *lib.TMem) Value {
 	case KindFloat:
 		return Real(cellFloat(m))
 	case KindText, KindBlob:
-		return Value{Kind: k, B: append([]byte{}, c.cellBytes(m, k)...)}
+		return Value{Kind: k, B: s.keep(c.cellBytes(m, k))}
 	}
 	return Value{}
 }
