@@ -53,10 +53,12 @@ func (k *Capture) Renumbered(known map[string]string) error {
 	return nil
 }
 
-// Adopt describes objects that no capture has seen made, as a change: tables
-// with their rows, and what depends on them. known are those that were seen.
-// It returns nil if there is nothing new, and ErrForeign if known ones differ.
-func (k *Capture) Adopt(known map[string]string) (*Change, error) {
+// Adopt describes objects that no capture has seen made, as changes: tables
+// with their rows, and what depends on them. known are those that were seen. A
+// change ends after about limit bytes of rows, unless rows that refer to later
+// ones keep it together. Adopt returns none if there is nothing new, and
+// ErrForeign if known objects differ.
+func (k *Capture) Adopt(known map[string]string, limit int) ([]*Change, error) {
 	objects, err := k.objectList()
 	if err != nil {
 		return nil, err
@@ -98,11 +100,11 @@ func (k *Capture) Adopt(known map[string]string) (*Change, error) {
 	if len(fresh) == 0 {
 		return nil, k.guard()
 	}
-	c, err := k.describe(fresh)
-	if err != nil {
+	d := description{Capture: k, c: &Change{}}
+	if err := d.describe(fresh); err != nil {
 		return nil, err
 	}
-	return c, k.guard()
+	return d.c.split(d.cuts(limit)), k.guard()
 }
 
 // object is a row of sqlite_schema.
@@ -127,10 +129,17 @@ func (k *Capture) objectList() ([]object, error) {
 	}
 }
 
+// description describes what is found in a file.
+type description struct {
+	*Capture
+	c     *Change
+	whole [][2]int // events that must stay in one change: their rows refer to one another
+}
+
 // describe lists new tables with their rows, then indexes, virtual tables with
 // what they hold, views and triggers.
-func (k *Capture) describe(objects []object) (*Change, error) {
-	c := &Change{}
+func (k *description) describe(objects []object) error {
+	c := k.c
 	ddl := func(o object, kind DDLKind) {
 		c.Events = append(c.Events, Event{Op: OpDDL, Intent: true, Effect: true, Kind: kind, Statement: &Statement{Name: o.name, SQL: o.sql}})
 	}
@@ -141,16 +150,16 @@ func (k *Capture) describe(objects []object) (*Change, error) {
 			ddl(o, DDLCreateTable)
 		}
 	}
-	if err := k.describeRows(c, objects, fresh); err != nil {
-		return nil, err
+	if err := k.describeRows(objects, fresh); err != nil {
+		return err
 	}
 	for _, o := range objects {
 		if o.typ == "index" && o.sql != "" {
 			ddl(o, DDLCreateIndex)
 		}
 	}
-	if err := k.describeVirtual(c, objects, ddl); err != nil {
-		return nil, err
+	if err := k.describeVirtual(objects, ddl); err != nil {
+		return err
 	}
 	for _, typ := range []string{"view", "trigger"} {
 		for _, o := range objects {
@@ -159,26 +168,53 @@ func (k *Capture) describe(objects []object) (*Change, error) {
 			}
 		}
 	}
-	return c, nil
+	return nil
 }
 
-func (k *Capture) describeRows(c *Change, objects []object, fresh map[string]bool) error {
-	for _, r := range k.parentsFirst(objects, fresh) {
-		err := r.scan(k.conn, func(rowid int64, vals []sqlite.Value) error {
-			c.Events = append(c.Events, Event{Op: OpInsert, Intent: true, Effect: true, Table: &r.Table, RowID: rowid, NewRowID: rowid, New: vals})
-			return nil
-		})
+func (k *description) describeRows(objects []object, fresh map[string]bool) error {
+	order := k.parentsFirst(objects, fresh)
+	place := map[string]int{}
+	for i, r := range order {
+		place[r.Name] = i
+	}
+	start, last := 0, -1 // of tables that refer to themselves, or to one another
+	for i, r := range order {
+		parents, err := k.parents(r.Name)
 		if err != nil {
 			return err
 		}
-		if r.autoinc {
-			seq, err := readSequence(k.conn, r.Name)
-			if err != nil {
-				return err
+		if i > last {
+			start = len(k.c.Events)
+		}
+		for _, name := range parents {
+			if p := k.schema.find(name); p != nil && fresh[p.Name] && place[p.Name] >= i {
+				last = max(last, place[p.Name])
 			}
-			c.Sequences = append(c.Sequences, Sequence{Table: r.Name, Before: -1, After: seq})
+		}
+		if err := k.describeTable(r); err != nil {
+			return err
+		}
+		if i == last && k.rowsFirst(k.c.Events[start:]) {
+			k.whole = append(k.whole, [2]int{start, len(k.c.Events)})
 		}
 	}
+	return nil
+}
+
+func (k *description) describeTable(r *relation) error {
+	c := k.c
+	err := r.scan(k.conn, func(rowid int64, vals []sqlite.Value) error {
+		c.Events = append(c.Events, Event{Op: OpInsert, Intent: true, Effect: true, Table: &r.Table, RowID: rowid, NewRowID: rowid, New: vals})
+		return nil
+	})
+	if err != nil || !r.autoinc {
+		return err
+	}
+	seq, err := readSequence(k.conn, r.Name)
+	if err != nil {
+		return err
+	}
+	c.Sequences = append(c.Sequences, Sequence{Table: r.Name, Before: -1, After: seq})
 	return nil
 }
 
@@ -230,7 +266,8 @@ func (k *Capture) parents(table string) ([]string, error) {
 
 // describeVirtual describes virtual tables: an FTS5 table that keeps its own
 // content by its rows, one over a table's content by a rebuild.
-func (k *Capture) describeVirtual(c *Change, objects []object, ddl func(object, DDLKind)) error {
+func (k *description) describeVirtual(objects []object, ddl func(object, DDLKind)) error {
+	c := k.c
 	for _, o := range objects {
 		r := k.schema.rels[o.name]
 		if o.typ != "table" || r == nil || r.kind != relVirtual {
@@ -248,7 +285,7 @@ func (k *Capture) describeVirtual(c *Change, objects []object, ddl func(object, 
 				return err
 			}
 		case containsFold(o.sql, "vec0"):
-			if err := k.describeVectors(c, r, o.sql); err != nil {
+			if err := k.describeVectors(r, o.sql); err != nil {
 				return err
 			}
 		case containsFold(o.sql, "fts5"):
@@ -259,7 +296,7 @@ func (k *Capture) describeVirtual(c *Change, objects []object, ddl func(object, 
 }
 
 // describeVectors describes the rows of a vec0 table by statements.
-func (k *Capture) describeVectors(c *Change, r *relation, ddl string) error {
+func (k *description) describeVectors(r *relation, ddl string) error {
 	var cols, marks []string
 	keyed := containsFold(ddl, "primary key")
 	if !keyed {
@@ -273,7 +310,7 @@ func (k *Capture) describeVectors(c *Change, r *relation, ddl string) error {
 		if !keyed {
 			vals = append([]sqlite.Value{sqlite.Int(rowid)}, vals...)
 		}
-		c.Events = append(c.Events, Event{Op: OpSQL, Intent: true, Statement: &Statement{SQL: sql, Args: vals}})
+		k.c.Events = append(k.c.Events, Event{Op: OpSQL, Intent: true, Statement: &Statement{SQL: sql, Args: vals}})
 		return nil
 	})
 }

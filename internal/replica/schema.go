@@ -74,6 +74,9 @@ func renumbered(c *sqlite.Conn, k *change.Capture) error {
 	return k.Renumbered(known)
 }
 
+// adoptBytes is about how many bytes of rows a change has that adopts them.
+const adoptBytes = 8 << 20
+
 // adopt turns what no capture has seen, because it was there before the file
 // was synced or because another program made it, into a change to be sent. It
 // returns change.ErrForeign if what was seen is not there any more.
@@ -88,11 +91,11 @@ func (r *Replica) adopt(c *sqlite.Conn, k *change.Capture) error {
 	if err != nil {
 		return err
 	}
-	ch, err := k.Adopt(known)
+	changes, err := k.Adopt(known, adoptBytes)
 	if err != nil {
 		return err
 	}
-	if ch != nil {
+	for _, ch := range changes {
 		if r.cfg.Mode == PullOnly {
 			return errors.New("the file holds tables that did not come from the server: it can't be synced in pull mode")
 		}
