@@ -172,7 +172,8 @@ func appendRow(b []byte, vals []sqlite.Value) []byte {
 }
 
 // appendValue appends a value. An infinity, which JSON doesn't have, becomes a
-// number that is too large: JavaScript takes it for one.
+// number that is too large: JavaScript takes it for one. Base64 is not padded:
+// libsql-client-go can't read padding.
 func appendValue(b []byte, v sqlite.Value) []byte {
 	switch v.Kind {
 	case sqlite.KindInteger:
@@ -187,7 +188,7 @@ func appendValue(b []byte, v sqlite.Value) []byte {
 		return append(appendString(b, v.B), '}')
 	case sqlite.KindBlob:
 		b = append(b, `{"type":"blob","base64":"`...)
-		b = base64.StdEncoding.AppendEncode(b, v.B)
+		b = base64.RawStdEncoding.AppendEncode(b, v.B)
 		return append(b, '"', '}')
 	}
 	return append(b, `{"type":"null"}`...)

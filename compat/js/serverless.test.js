@@ -1,0 +1,122 @@
+// @tursodatabase/serverless, and its interface like that of @libsql/client.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { connect } from '@tursodatabase/serverless';
+import { createClient } from '@tursodatabase/serverless/compat';
+import { Server } from './server.js';
+
+let server;
+let databases = 0;
+before(async () => {
+  server = await Server.start({ dev: true });
+});
+after(() => server.stop());
+
+const open = () => connect({ url: `${server.url}/db/s${databases++}` });
+
+describe('@tursodatabase/serverless', () => {
+  test('run, get, all and iterate', async () => {
+    const db = open();
+    await db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT); INSERT INTO t(x) VALUES (\'one\')');
+    const r = await db.run('INSERT INTO t(x) VALUES (?), (?)', ['two', 'three']);
+    assert.equal(r.changes, 2);
+    assert.equal(Number(r.lastInsertRowid), 3);
+    assert.equal((await db.get('SELECT x FROM t WHERE id = ?', [2])).x, 'two');
+    assert.deepEqual((await db.all('SELECT id FROM t ORDER BY id')).map((r) => r.id), [1, 2, 3]);
+    const seen = [];
+    for await (const row of db.iterate('SELECT x FROM t ORDER BY id')) seen.push(row.x);
+    assert.deepEqual(seen, ['one', 'two', 'three']);
+    await db.close();
+  });
+
+  test('prepared statements', async () => {
+    const db = open();
+    await db.exec('CREATE TABLE t (a INTEGER, b BLOB)');
+    const ins = await db.prepare('INSERT INTO t VALUES (:a, :b)');
+    assert.equal(ins.reader, false);
+    await ins.run({ a: 1, b: Buffer.from([1, 2]) });
+    const sel = await db.prepare('SELECT a, b FROM t WHERE a = ?');
+    assert.equal(sel.reader, true);
+    assert.deepEqual(sel.columns().map((c) => c.name), ['a', 'b']);
+    const row = await sel.get([1]);
+    assert.deepEqual([...new Uint8Array(row.b)], [1, 2]);
+    assert.deepEqual([...(await sel.raw().get([1]))].length, 2);
+  });
+
+  test('values', async () => {
+    const db = open();
+    db.defaultSafeIntegers(true);
+    const r = await db.get("SELECT ? AS a, ? AS b, ? AS c, ? AS d, 9e999 AS e", [9007199254740993n, 0.25, 'é\u0000😀', null]);
+    assert.equal(r.a, 9007199254740993n);
+    assert.equal(r.b, 0.25);
+    assert.equal(r.c, 'é\u0000😀');
+    assert.equal(r.d, null);
+    assert.equal(r.e, Infinity);
+  });
+
+  test('transactions', async () => {
+    const db = open();
+    await db.exec('CREATE TABLE t (x UNIQUE)');
+    const put = db.transaction(async (xs) => {
+      for (const x of xs) await db.run('INSERT INTO t VALUES (?)', [x]);
+    });
+    await put([1, 2]);
+    await assert.rejects(put([3, 1]), /UNIQUE/);
+    assert.equal(db.inTransaction, false);
+    assert.deepEqual((await db.all('SELECT x FROM t')).map((r) => r.x), [1, 2]);
+    await put.concurrent([4]);
+    await put.immediate([5]);
+    assert.equal((await db.get('SELECT count(*) AS n FROM t')).n, 4);
+  });
+
+  test('the state of a transaction is known', async () => {
+    const db = open();
+    await db.exec('CREATE TABLE t (x)');
+    await db.exec('BEGIN IMMEDIATE');
+    assert.equal(db.inTransaction, true);
+    await db.run('INSERT INTO t VALUES (1)');
+    assert.equal(db.inTransaction, true);
+    await db.exec('COMMIT');
+    assert.equal(db.inTransaction, false);
+    assert.equal((await db.get('SELECT count(*) AS n FROM t')).n, 1);
+  });
+
+  test('batch', async () => {
+    const db = open();
+    await db.batch(['CREATE TABLE t (x UNIQUE)', { sql: 'INSERT INTO t VALUES (?)', args: [1] }], 'immediate');
+    await assert.rejects(db.batch(['INSERT INTO t VALUES (2)', 'INSERT INTO t VALUES (1)', 'INSERT INTO t VALUES (3)'], 'immediate'), /UNIQUE/);
+    assert.equal(db.inTransaction, false);
+    assert.equal((await db.get('SELECT count(*) AS n FROM t')).n, 1);
+    await db.batch(['INSERT INTO t VALUES (9)'], 'concurrent');
+    assert.equal((await db.get('SELECT max(x) AS n FROM t')).n, 9);
+  });
+
+  test('errors', async () => {
+    const db = open();
+    await assert.rejects(db.all('SELECT * FROM nope'), /no such table: nope/);
+    await assert.rejects(db.exec('SELEKT'), /syntax error/);
+    assert.equal((await db.get('SELECT 1 AS one')).one, 1);
+  });
+
+  test('an abandoned transaction is rolled back', { timeout: 30_000 }, async () => {
+    const url = `${server.url}/db/s${databases++}`;
+    const [a, b] = [connect({ url }), connect({ url })];
+    await a.exec('CREATE TABLE t (x)');
+    await a.exec('BEGIN IMMEDIATE');
+    await a.run('INSERT INTO t VALUES (1)');
+    const start = Date.now();
+    assert.equal((await b.get('SELECT count(*) AS n FROM t')).n, 0);
+    assert.ok(Date.now() - start < 9_000);
+    await assert.rejects(a.run('INSERT INTO t VALUES (2)'));
+    assert.equal((await a.get('SELECT count(*) AS n FROM t')).n, 0);
+  });
+
+  test('compat', async () => {
+    const db = createClient({ url: `${server.url}/db/s${databases++}` });
+    await db.batch(['CREATE TABLE t (id INTEGER PRIMARY KEY, x)', { sql: 'INSERT INTO t(x) VALUES (?)', args: ['a'] }], 'write');
+    const r = await db.execute({ sql: 'SELECT * FROM t WHERE x = ?', args: ['a'] });
+    assert.deepEqual(r.columns, ['id', 'x']);
+    assert.equal(r.rows[0].x, 'a');
+    db.close();
+  });
+});
