@@ -51,30 +51,13 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 	if !undoable || x.inPlace || m.inPlace(list, acked) {
 		return done, x.renumberInPlace(c, k, m, list, acked)
 	}
-	k.Suspend()
-	a, err := change.NewApplier(c, nil)
-	if err != nil {
-		return done, err
-	}
-	for i := len(list) - 1; i >= 0 && err == nil; i-- {
-		err = a.Undo(list[i].ch)
-	}
-	if err = errors.Join(err, a.Close()); err != nil {
-		return done, err
-	}
-	k.Resume()
-	if err := k.Begin(); err != nil {
+	if err := undo(c, k, list); err != nil {
 		return done, err
 	}
 	n := change.NewRenumbering(k)
 	e := change.NewExecutor(k)
 	m.tell(n, e)
-	k.Suspend()
-	if err = n.Moved(); err == nil {
-		err = n.Run()
-	}
-	k.Resume()
-	if err != nil {
+	if err := m.moveRows(k, n); err != nil {
 		return done, err
 	}
 	if err := k.Guard(); err != nil {
@@ -103,6 +86,34 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		}
 	}
 	return done, x.redo(c, k, e, list, acked, skip)
+}
+
+// undo takes back changes, the last first, and reads the schema that was there
+// before.
+func undo(c *sqlite.Conn, k *change.Capture, list []mine) error {
+	k.Suspend()
+	a, err := change.NewApplier(c, nil)
+	if err != nil {
+		return err
+	}
+	for i := len(list) - 1; i >= 0 && err == nil; i-- {
+		err = a.Undo(list[i].ch)
+	}
+	if err = errors.Join(err, a.Close()); err != nil {
+		return err
+	}
+	k.Resume()
+	return k.Begin()
+}
+
+// moveRows gives the rows that are in no change the ids that they have now.
+func (m *moved) moveRows(k *change.Capture, n *change.Renumbering) error {
+	k.Suspend()
+	defer k.Resume()
+	if err := n.Moved(); err != nil {
+		return err
+	}
+	return n.Run()
 }
 
 // inPlace reports whether rows have to get their ids where they are. Changes

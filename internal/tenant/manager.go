@@ -98,7 +98,7 @@ type Manager struct {
 	cfg       Config
 	stats     counters
 	walFrames atomic.Int64 // in memory, of all databases
-	feeds feeds
+	feeds     feeds
 
 	mu     sync.Mutex
 	dbs    map[string]*database // open, opening or closing
