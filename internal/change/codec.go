@@ -41,6 +41,7 @@ const (
 	headEffect = 1 << 4
 	headMoved  = 1 << 5
 	headOps    = 7
+	headAll    = headOps | headIntent | headEffect | headMoved
 )
 
 // maxColumns is SQLite's highest limit on columns.
@@ -186,7 +187,7 @@ func (e *encoder) event(ev *Event) {
 	if ev.Effect && (e.view == ViewFull || e.view == ViewEffects) {
 		head |= headEffect
 	}
-	if ev.Op == OpUpdate && ev.NewRowID != ev.RowID {
+	if ev.moved() {
 		head |= headMoved
 	}
 	e.b = append(e.b, head)
@@ -215,7 +216,7 @@ func (e *encoder) row(ev *Event) {
 	e.b = binary.AppendUvarint(e.b, uint64(e.index(t)))
 	if !t.NoRowid {
 		e.b = binary.AppendVarint(e.b, ev.RowID)
-		if ev.Op == OpUpdate && ev.NewRowID != ev.RowID {
+		if ev.moved() {
 			e.b = binary.AppendVarint(e.b, ev.NewRowID)
 		}
 	}
@@ -230,6 +231,11 @@ func (e *encoder) row(ev *Event) {
 	case OpUpdate:
 		e.cols(ev.New, ev.Changed, len(t.Cols))
 	}
+}
+
+// moved reports whether an update gives its row another rowid.
+func (e *Event) moved() bool {
+	return e.Op == OpUpdate && e.NewRowID != e.RowID && !e.Table.NoRowid
 }
 
 // known returns which old values the view carries.
@@ -353,9 +359,10 @@ type Decoder struct {
 // Sizes of what is decoded, in bytes, and how many events room is made for
 // before any is there.
 const (
-	eventSize   = 128
-	valueSize   = 40
-	firstEvents = 4096
+	eventSize     = 128
+	valueSize     = 40
+	statementSize = 56
+	firstEvents   = 4096
 )
 
 // maxDicts bounds what a Decoder remembers.
@@ -395,6 +402,9 @@ func (d *Decoder) Decode(b []byte) (*Change, error) {
 	c.Events = make([]Event, 0, min(n, firstEvents))
 	d.used -= 16 * len(b)
 	for range n {
+		if have := len(c.Events); have == cap(c.Events) {
+			c.Events = slices.Grow(c.Events, min(n-have, have))
+		}
 		c.Events = append(c.Events, Event{})
 		e := &c.Events[len(c.Events)-1]
 		if readEvent(r, e, tables); r.Err() != nil {
@@ -402,7 +412,7 @@ func (d *Decoder) Decode(b []byte) (*Change, error) {
 		}
 		d.used += eventSize + valueSize*(len(e.Old)+len(e.New))
 		if e.Statement != nil {
-			d.used += valueSize * len(e.Args)
+			d.used += statementSize + valueSize*len(e.Args)
 		}
 		if d.Budget > 0 && d.used > d.Budget {
 			return nil, fmt.Errorf("change: decode: %w: the rows take more than %d bytes of memory", wire.ErrTooLarge, d.Budget)
@@ -455,6 +465,9 @@ func readTable(r *wire.Reader) *Table {
 
 func readEvent(r *wire.Reader, ev *Event, tables []*Table) {
 	head := r.Byte()
+	if head&^headAll != 0 || head&headMoved != 0 && Op(head&headOps) != OpUpdate {
+		r.Fail("bad head %#x of an event", head)
+	}
 	ev.Op, ev.Intent, ev.Effect = Op(head&headOps), head&headIntent != 0, head&headEffect != 0
 	switch ev.Op {
 	case OpDDL:
@@ -492,6 +505,9 @@ func readRow(r *wire.Reader, ev *Event, head byte) {
 		if head&headMoved != 0 {
 			ev.NewRowID = r.Varint()
 		}
+	}
+	if ev.moved() != (head&headMoved != 0) {
+		r.Fail("bad head %#x of an event", head)
 	}
 	if ev.Op != OpInsert {
 		ev.Old, ev.Known = readCols(r, n)

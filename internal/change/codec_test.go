@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/wire"
 )
 
 // captured returns what a few transactions did, of every kind of event.
@@ -263,9 +264,65 @@ func allocated(fn func()) uint64 {
 	return s[0].Value.Uint64() - before
 }
 
-// growth bounds what a decoded change takes for each of its bytes. A row of a
-// wide table of which little is known takes most.
-const growth = 512
+// TestCodecBadHeads changes the first byte of events to what nobody writes.
+func TestCodecBadHeads(t *testing.T) {
+	// Tables with and without rowids, "t" and "w", with one column each.
+	dict := wire.AppendBytes([]byte{byte(ViewFull)}, []byte{2, 1, 't', 0, 1, 1, 'a', 0, 1, 'w', 1, 1, 1, 'a', 1, 0})
+	insert, update, del := byte(OpInsert), byte(OpUpdate), byte(OpDelete)
+	for name, c := range map[string]struct {
+		event []byte
+		ok    bool
+	}{
+		"insert":                       {[]byte{insert | headIntent, 0, 6, 0}, true},
+		"bit 6":                        {[]byte{insert | 1<<6, 0, 6, 0}, false},
+		"bit 7":                        {[]byte{insert | 1<<7, 0, 6, 0}, false},
+		"insert, moved":                {[]byte{insert | headMoved, 0, 6, 8, 0}, false},
+		"insert, moved, and no id":     {[]byte{insert | headMoved, 0, 6, 0}, false},
+		"update":                       {[]byte{update, 0, 6, 0, 1, 0}, true},
+		"update, moved":                {[]byte{update | headMoved, 0, 6, 8, 0, 1, 0}, true},
+		"update, moved to where it is": {[]byte{update | headMoved, 0, 6, 6, 0, 1, 0}, false},
+		"update without rowid":         {[]byte{update, 1, 1, 0, 1, 0}, true},
+		"update without rowid, moved":  {[]byte{update | headMoved, 1, 1, 0, 1, 0}, false},
+		"delete":                       {[]byte{del, 0, 6, 0}, true},
+		"delete, moved":                {[]byte{del | headMoved, 0, 6, 8, 0}, false},
+		"schema, moved":                {[]byte{byte(OpDDL) | headMoved, 0, 1, 'n', 1, 's'}, false},
+		"statement, moved":             {[]byte{byte(OpSQL) | headMoved, 1, 's', 0}, false},
+	} {
+		_, err := Decode(slices.Concat(dict, []byte{1}, c.event, []byte{0}))
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What decoding a change allocates: the budget, twice since the room for events
+// doubles as they come, and growth for each byte: four times 16.
+const (
+	growth = 64
+	budget = 1 << 20
+)
+
+// TestDecodeGrowth decodes what takes most memory for its bytes.
+func TestDecodeGrowth(t *testing.T) {
+	cols := 2000
+	wide := slices.Concat([]byte{1, 1, 't', 0}, binary.AppendUvarint(nil, uint64(cols)), make([]byte, cols+1))
+	wide = wire.AppendBytes([]byte{byte(ViewFull)}, wide)
+	update := slices.Concat([]byte{byte(OpUpdate), 0, 6, 1}, make([]byte, cols/8-1), []byte{0, 1}, make([]byte, cols/8-1), []byte{0})
+	times := func(prefix []byte, n int, one []byte) []byte {
+		return slices.Concat(prefix, binary.AppendUvarint(nil, uint64(n)), bytes.Repeat(one, n))
+	}
+	for name, b := range map[string][]byte{
+		"few columns of many": times(wide, 2000, update),
+		"many statements":     times([]byte{byte(ViewFull), 1, 0}, 300_000, []byte{byte(OpSQL), 0, 0}),
+		"many tables":         wire.AppendBytes([]byte{byte(ViewFull)}, times(nil, 200_000, []byte{1, 't', 0, 0, 0})),
+		"many columns":        wire.AppendBytes([]byte{byte(ViewFull)}, times([]byte{1, 1, 't', 0}, 30_000, []byte{0})),
+		"many sequences":      times([]byte{byte(ViewFull), 1, 0, 0}, 300_000, []byte{0, 0, 0}),
+	} {
+		if n := allocated(func() { _, _ = (&Decoder{Budget: budget}).Decode(b) }); n > growth*uint64(len(b))+2*budget {
+			t.Errorf("%s: decoding %d bytes allocated %d", name, len(b), n)
+		}
+	}
+}
 
 func FuzzDecode(f *testing.F) {
 	for _, c := range captured(f) {
@@ -278,7 +335,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c *Change
 		var err error
-		if n := allocated(func() { c, err = Decode(b) }); n > growth*uint64(len(b))+1<<20 {
+		if n := allocated(func() { c, err = (&Decoder{Budget: budget}).Decode(b) }); n > growth*uint64(len(b))+2*budget {
 			t.Fatalf("decoding %d bytes allocated %d", len(b), n)
 		}
 		if err != nil {

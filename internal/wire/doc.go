@@ -13,7 +13,7 @@
 //
 // Integers are LEB128 varints, signed ones zigzag-encoded; byte strings carry
 // their length. Every decoder is strict: a message that is cut anywhere, has
-// bytes left over, or a length that it can't hold is [ErrMalformed], and no
-// allocation is larger than the message that asked for it or the caller's
-// limit.
+// bytes left over, or a length that it can't hold is [ErrMalformed], and what
+// is decoded takes no more memory than a small multiple of the message that
+// asked for it, and of the caller's limit.
 package wire

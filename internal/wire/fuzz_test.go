@@ -26,8 +26,8 @@ const (
 	// fuzzLimit is the limit given to decoders.
 	fuzzLimit = 1 << 16
 	// growth is how many bytes a decoded message may take for each of its
-	// body's: a commit of one byte is a Commit.
-	growth = 64
+	// body's.
+	growth = 17
 	// slack is for what the decompressor keeps, and the runtime does.
 	slack = 4 << 20
 )

@@ -260,6 +260,7 @@ func TestBadFields(t *testing.T) {
 		"changes without a number":    request(cat(head, []byte{0}, make([]byte, 8), []byte{1}, make([]byte, 17), []byte{0})),
 		"more changes than bytes":     request(cat(head, []byte{1}, make([]byte, 8), []byte{2}, make([]byte, 17), []byte{0})),
 		"an unheard number of them":   request(cat(head, []byte{1}, make([]byte, 8), bytes.Repeat([]byte{0xff}, 9), []byte{1, 0})),
+		"an unknown mode":             request(cat(noise(16), []byte{8, 0, 0, 1}, make([]byte, 8), []byte{0, 0})),
 		"strict is 2":                 request(cat(head, []byte{1}, make([]byte, 8), []byte{0, 2})),
 		"status 4":                    response(cat([]byte{4}, ack[1:], []byte{0, 0, 0})),
 		"strict code 3":               response(cat(ack[:12], []byte{3, 0}, []byte{0, 0, 0})),
@@ -268,6 +269,10 @@ func TestBadFields(t *testing.T) {
 		"more results than bytes":     response(cat(ack, []byte{0, 9, 1, 0, 0})),
 		"commit flags 4":              response(cat(ack, []byte{0, 0, 1, 4, 0})),
 		"same, but not one's own":     response(cat(ack, []byte{0, 0, 1, 2})),
+		"commit flags 8":              response(cat(ack, []byte{0, 0, 1, 9, 1, 0, 0})),
+		"same and strict":             response(cat(ack, []byte{0, 0, 1, 7, 1, 0, 1, 1, 1})),
+		"strict, but not one's own":   response(cat(ack, []byte{0, 0, 1, 4, 1, 1, 1})),
+		"no events of a strict one":   response(cat(ack, []byte{0, 0, 1, 5, 1, 0, 0, 1, 1})),
 		"own change 0":                response(cat(ack, []byte{0, 0, 1, 3, 0, 0})),
 		"a range that runs over":      response(cat(ack, []byte{0, 0, 1, 3, 2}, binary.AppendUvarint(nil, math.MaxUint64))),
 		"page 0":                      pages(cat([]byte{0}, make([]byte, PageSize))),
@@ -281,6 +286,17 @@ func TestBadFields(t *testing.T) {
 	}
 	if err := pages(cat([]byte{1}, make([]byte, (ChunkPages+1)*PageSize))); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a chunk of too many pages: %v", err)
+	}
+	many := bytes.Repeat([]byte{0}, 4<<20)
+	for name, b := range map[string][]byte{
+		"commits": cat(ack, []byte{0, 0}, binary.AppendUvarint(nil, 2<<20), many), "results": cat(ack, []byte{0}, binary.AppendUvarint(nil, 2<<20), many, []byte{0}),
+		"operations": cat(ack, []byte{0, 1, 1}, binary.AppendUvarint(nil, 2<<20), many, []byte{0}),
+	} {
+		msg := forge(kindResponse, Version, 0, uint64(len(b)), b)
+		var err error
+		if n := allocated(func() { _, err = DecodeResponse(msg, 1<<30) }); n > 20*uint64(len(b)) || name == "commits" && !errors.Is(err, ErrTooLarge) {
+			t.Errorf("empty %s: %d bytes were allocated for %d, %v", name, n, len(b), err)
+		}
 	}
 	if err := response(cat(ack, []byte{0, 0, 0})); err != nil {
 		t.Errorf("the control: %v", err)

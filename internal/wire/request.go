@@ -45,7 +45,9 @@ func DecodeRequest(msg []byte, limit int) (*Request, error) {
 	r := NewReader(body)
 	m := &Request{}
 	copy(m.Replica[:], r.Raw(16))
-	m.Mode = Mode(r.Byte())
+	if m.Mode = Mode(r.Byte()); m.Mode&^(ModePull|ModeSnapshot|ModeMoves) != 0 {
+		r.Fail("unknown mode %#x", m.Mode)
+	}
 	m.Base = r.Revision()
 	m.WaitMS = uint32(min(r.Uvarint(), 1<<31))
 	m.First = r.Uvarint()

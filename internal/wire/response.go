@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // Append appends the encoded answer to dst. A snapshot's pages follow it as
 // chunks, see AppendPages.
@@ -127,6 +130,13 @@ func (r *Reader) Results() []Result {
 	return rs
 }
 
+// Bounds of the memory that commits take: a byte or two can be one.
+const (
+	commitSize = 64   // bytes
+	fewCommits = 4096 // are let pass
+	maxGrowth  = 16   // bytes of memory for each of the body's
+)
+
 // DecodeResponse decodes one answer of at most limit bytes, decompressed. The
 // result aliases msg.
 func DecodeResponse(msg []byte, limit int) (*Response, error) {
@@ -146,7 +156,10 @@ func DecodeResponse(msg []byte, limit int) (*Response, error) {
 	}
 	m.Pages = uint32(pages)
 	m.Results = r.Results()
-	n := r.Count(1)
+	n := r.Count(2)
+	if n*commitSize > maxGrowth*len(body)+fewCommits*commitSize {
+		return nil, fmt.Errorf("%w: an answer of %d commits in %d bytes", ErrTooLarge, n, len(body))
+	}
 	if n > 0 && r.Err() == nil {
 		m.Commits = make([]Commit, n)
 	}
