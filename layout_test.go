@@ -31,6 +31,7 @@ var onlyImporters = map[string][]string{
 	"modernc.org/":                     {"internal/sqlite"},
 	"github.com/cockroachdb/":          {"internal/history"},
 	"github.com/prometheus/":           {"server"},
+	"github.com/coder/websocket":       {"server"},
 	"github.com/golang-jwt/":           {"internal/catalog"},
 	"github.com/alecthomas/kong":       {"cmd"},
 	"github.com/peterh/liner":          {"cmd"},

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -47,39 +46,46 @@ func (s *Server) authorize(r *http.Request, database string) (grant, error) {
 }
 
 // authorizeSQL returns the database that a SQL client's request is for, and
-// what it may do there. A request that names none is for the one that its token
-// is for.
+// what it may do there.
 func (s *Server) authorizeSQL(r *http.Request) (string, tenant.SessionConfig, error) {
-	cfg := tenant.SessionConfig{Write: true, Create: true, Author: "sql"}
-	name := s.namedDatabase(r)
 	if s.cfg.Dev {
-		if name == "" {
-			name = defaultDatabase
+		if err := checkOrigin(r); err != nil {
+			return "", tenant.SessionConfig{}, err
 		}
-		name, err := tenant.ParseName(name)
-		return name, cfg, errors.Join(err, checkOrigin(r))
+		return s.sqlAccess(s.namedDatabase(r), "")
 	}
 	token, err := bearer(r.Header)
 	if err != nil {
-		return "", cfg, err
+		return "", tenant.SessionConfig{}, err
 	}
-	c, err := s.verifier.Verify(token)
-	if err != nil {
-		return "", cfg, err
+	return s.sqlAccess(s.namedDatabase(r), string(token))
+}
+
+// sqlAccess returns what a token allows a SQL client. A request that names no
+// database is for the one that its token is for.
+func (s *Server) sqlAccess(name, token string) (string, tenant.SessionConfig, error) {
+	cfg := tenant.SessionConfig{Write: true, Create: true, Author: "sql"}
+	claims := catalog.Claims{Database: catalog.AnyDatabase, Access: catalog.AccessFull}
+	if !s.cfg.Dev {
+		var err error
+		if claims, err = s.verifier.Verify(catalog.Token(token)); err != nil {
+			return "", cfg, err
+		}
 	}
 	switch {
-	case name == "" && c.Database != catalog.AnyDatabase:
-		name = c.Database
+	case name == "" && claims.Database != catalog.AnyDatabase:
+		name = claims.Database
 	case name == "":
 		name = defaultDatabase
 	}
-	if name, err = tenant.ParseName(name); err != nil {
+	name, err := tenant.ParseName(name)
+	if err != nil {
 		return "", cfg, err
 	}
-	if !c.Allows(name) {
+	if !claims.Allows(name) {
 		return "", cfg, &problem{code: CodeForbidden, message: "the token is for another database"}
 	}
-	switch c.Access {
+	switch claims.Access {
 	case catalog.AccessFull:
 	case catalog.AccessRead:
 		cfg.Write, cfg.Create = false, false

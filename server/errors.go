@@ -139,11 +139,15 @@ type sqlErrorBody struct {
 
 // writeSQL answers a client of Hrana with the problem.
 func (p *problem) writeSQL(w http.ResponseWriter, request string) {
-	code := strings.ToUpper(string(p.code))
+	p.writeJSON(w, sqlErrorBody{p.message, p.sqlCode(), request})
+}
+
+// sqlCode is the problem's code for a client of Hrana.
+func (p *problem) sqlCode() string {
 	if errors.Is(p.err, hrana.ErrExpired) {
-		code = "STREAM_EXPIRED"
+		return "STREAM_EXPIRED"
 	}
-	p.writeJSON(w, sqlErrorBody{p.message, code, request})
+	return strings.ToUpper(string(p.code))
 }
 
 func (p *problem) writeJSON(w http.ResponseWriter, v any) {

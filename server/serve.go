@@ -45,6 +45,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("server: serve: %w", errors.Join(err, hs.Close()))
 	case <-ctx.Done():
 	}
+	s.stop()
 	s.dbs.Drain()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.ShutdownTimeout)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,6 +49,8 @@ type Server struct {
 	mux      *http.ServeMux
 	memory   budget
 	requests atomic.Uint64 // the last request's number
+	stopping context.Context
+	stop     context.CancelFunc // ends WebSockets
 
 	mu     sync.Mutex
 	active int           // requests under way; guarded by mu
@@ -89,6 +92,7 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 			Idle: cfg.Limits.TransactionIdle, MaxTransaction: cfg.Limits.TransactionTime, MaxAnswer: int(cfg.Limits.MaxAnswer),
 		}),
 	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	if !cfg.Dev {
 		key, err := catalog.OpenKey(cfg.DataDir)
 		if err != nil {
@@ -103,7 +107,9 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 	s.mux.HandleFunc("/healthz", s.handle("healthz", s.healthz))
 	s.mux.HandleFunc("/version", s.handle("version", s.version))
 	s.mux.HandleFunc("/metrics", s.handle("metrics", s.serveMetrics))
-	s.mux.HandleFunc("/", s.handle("other", s.notFound))
+	for _, path := range []string{"/", "/db/{name}", "/db/{name}/{$}"} {
+		s.mux.HandleFunc(path, s.handle("other", s.other))
+	}
 	return s, nil
 }
 
@@ -159,6 +165,7 @@ func (s *Server) Close(ctx context.Context) error {
 		}(s.idle)
 	}
 	s.mu.Unlock()
+	s.stop()
 	s.dbs.Drain()
 	select {
 	case <-s.closed:
@@ -190,7 +197,12 @@ func (s *Server) serveMetrics(w *recorder, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) notFound(*recorder, *http.Request) error {
+// other answers what has no path of its own: WebSockets of SQL clients, and
+// mistakes.
+func (s *Server) other(w *recorder, r *http.Request) error {
+	if (r.URL.Path == "/" || r.PathValue("name") != "") && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return s.socket(w, r)
+	}
 	return &problem{code: CodeNotFound, message: "nothing is here: a database syncs by POST to /db/NAME/sync and runs SQL by POST to /db/NAME/v2/pipeline, see also /healthz, /metrics and /version"}
 }
 

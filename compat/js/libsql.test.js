@@ -1,4 +1,4 @@
-// @libsql/client over HTTP. The client drops the last part of a
+// @libsql/client over HTTP and WebSocket. The client drops the last part of a
 // path over HTTP, so that the token says which database is meant.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -12,7 +12,7 @@ before(async () => {
 });
 after(() => server.stop());
 
-const protocols = ['http'];
+const protocols = ['http', 'ws'];
 
 for (const protocol of protocols) {
   describe(`@libsql/client ${protocol}`, () => {

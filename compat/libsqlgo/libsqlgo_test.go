@@ -15,7 +15,7 @@ import (
 )
 
 // protocols are the schemes of the client's URLs.
-var protocols = []string{"http"}
+var protocols = []string{"http", "ws"}
 
 // each runs a test over every protocol, on a database of its own.
 func each(t *testing.T, f func(t *testing.T, db *sql.DB)) {

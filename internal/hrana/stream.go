@@ -206,6 +206,23 @@ func (st *Stream) step(ctx context.Context, i int, s *Stmt, out sink, used int) 
 	return nil
 }
 
+// patience returns how long to wait for the next request while a transaction
+// is open.
+func (st *Stream) patience() time.Duration {
+	if st.since.IsZero() {
+		st.since = time.Now()
+	}
+	return min(st.cfg.Idle, st.cfg.MaxTransaction-time.Since(st.since))
+}
+
+// expire rolls back a transaction whose client is silent.
+func (st *Stream) expire() {
+	if st.conn.InTransaction() {
+		st.conn.Close()
+		st.dead = &Error{"the transaction was rolled back: its client was silent for too long", codeExpired}
+	}
+}
+
 // overdue ends a transaction that has been open for too long.
 func (st *Stream) overdue() error {
 	switch {

@@ -144,10 +144,7 @@ func (l *lease) give() string {
 	}
 	wait := s.cfg.Keep
 	if st.conn.InTransaction() {
-		if st.since.IsZero() {
-			st.since = time.Now()
-		}
-		wait = min(s.cfg.Idle, s.cfg.MaxTransaction-time.Since(st.since))
+		wait = st.patience()
 	}
 	s.mu.Lock()
 	if s.closed || len(s.byID) >= s.cfg.MaxStreams {

@@ -1,0 +1,162 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/agentdb/agentdb/internal/hrana"
+)
+
+// socketProtocols are spoken on a WebSocket, the best one first.
+var socketProtocols = []string{"hrana3", "hrana2", "hrana1"}
+
+// pingEvery is how often a client that is silent is asked whether it is there.
+const pingEvery = 30 * time.Second
+
+// socket answers a WebSocket until one side closes it. A client that asks for
+// none of the protocols is taken for one of the oldest.
+func (s *Server) socket(w *recorder, r *http.Request) error {
+	w.route, w.sql = "socket", true
+	if s.cfg.Dev {
+		if err := checkOrigin(r); err != nil {
+			return err
+		}
+	}
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols:       socketProtocols,
+		InsecureSkipVerify: true, // of the origin: tokens are in messages, which no browser adds by itself
+	})
+	if err != nil {
+		w.status = http.StatusBadRequest // Accept has answered
+		return &problem{code: CodeMalformed, message: "not a WebSocket", err: err}
+	}
+	w.status = http.StatusSwitchingProtocols
+	ws.SetReadLimit(s.cfg.Limits.MaxBody)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.stopping, func() {
+		_ = ws.Close(websocket.StatusGoingAway, "the server is shutting down")
+		cancel()
+	})()
+	k := s.streams.Socket(ctx, hrana.SocketConfig{
+		Authorize: func(token string) (func() hrana.Conn, error) {
+			name, cfg, err := s.sqlAccess(s.namedDatabase(r), token)
+			w.db = name
+			return func() hrana.Conn { return s.dbs.SQL(name, cfg) }, err
+		},
+		Explain: explainSQL,
+		Send:    func(ctx context.Context, msg []byte) error { return s.sendSocket(ctx, ws, msg) },
+	})
+	pings := make(chan struct{})
+	go func() {
+		defer close(pings)
+		s.ping(ctx, cancel, ws)
+	}()
+	err = s.readSocket(ctx, w, ws, k)
+	cancel()
+	k.Close()
+	<-pings
+	return s.closeSocket(ws, err)
+}
+
+// explainSQL is what a client of Hrana may know of any error.
+func explainSQL(err error) *hrana.Error {
+	p := asProblem(err)
+	return &hrana.Error{Message: p.message, Code: p.sqlCode()}
+}
+
+// readSocket hands the client's messages on until there are no more.
+func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn, k *hrana.Socket) error {
+	for {
+		_, body, err := ws.Reader(ctx)
+		if err != nil {
+			return errors.Join(errGone, err)
+		}
+		msg, release, err := s.readMessage(body)
+		if err != nil {
+			release()
+			return err
+		}
+		w.in += int64(len(msg))
+		if err := k.Handle(msg, release); err != nil {
+			return err
+		}
+	}
+}
+
+// readMessage reads a message as it arrives. release gives its memory back.
+func (s *Server) readMessage(r io.Reader) (msg []byte, release func(), err error) {
+	taken := int64(0)
+	release = func() { s.memory.give(taken) }
+	msg = make([]byte, 0, 512)
+	for {
+		if len(msg) == cap(msg) {
+			grow := int64(cap(msg))
+			if !s.memory.take(grow) {
+				return nil, release, errNoMemory
+			}
+			taken += grow
+			msg = append(make([]byte, 0, int64(cap(msg))+grow), msg...)
+		}
+		n, err := r.Read(msg[len(msg):cap(msg)])
+		msg = msg[:len(msg)+n]
+		if err == io.EOF {
+			return msg, release, nil
+		}
+		if err != nil {
+			return nil, release, errors.Join(errGone, err)
+		}
+	}
+}
+
+func (s *Server) sendSocket(ctx context.Context, ws *websocket.Conn, msg []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Limits.IOTimeout)
+	defer cancel()
+	return ws.Write(ctx, websocket.MessageText, msg)
+}
+
+// ping ends a socket whose client doesn't answer.
+func (s *Server) ping(ctx context.Context, end func(), ws *websocket.Conn) {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		wait, cancel := context.WithTimeout(ctx, s.cfg.Limits.IOTimeout)
+		err := ws.Ping(wait)
+		cancel()
+		if err != nil {
+			end()
+			return
+		}
+	}
+}
+
+// closeSocket tells the client why, as far as it can be told.
+func (s *Server) closeSocket(ws *websocket.Conn, err error) error {
+	var closed websocket.CloseError
+	switch {
+	case errors.Is(err, hrana.ErrMalformed):
+		return errors.Join(err, ws.Close(websocket.StatusProtocolError, clip(err.Error())))
+	case errors.Is(err, hrana.ErrHello):
+		return errors.Join(err, ws.Close(websocket.StatusPolicyViolation, "refused"))
+	case s.stopping.Err() != nil, errors.As(err, &closed), errors.Is(err, io.EOF):
+		return nil // it is closed
+	}
+	_ = ws.CloseNow() // nobody listens any more
+	return err
+}
+
+// clip keeps a reason within what a close frame holds.
+func clip(reason string) string {
+	return strings.ToValidUTF8(reason[:min(len(reason), 120)], "")
+}
