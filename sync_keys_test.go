@@ -383,3 +383,21 @@ func TestRowMovedElsewhere(t *testing.T) {
 	both(t, a, b)
 	alike(t, "SELECT t.id,t.v,n.v FROM tasks t LEFT JOIN notes n ON n.task=t.id ORDER BY 1", "[[1 new1 <nil>] [2 new2 <nil>] [11 a! of a] [13 c of c]]", a, b)
 }
+
+// TestVeryNegativeIDs: ids below -2^62 stand for rows that there are none of;
+// one that a program chooses gets another id, which the report says.
+func TestVeryNegativeIDs(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, tasks)
+	const lowest = -1 << 62
+	runSQL(t, a, "INSERT INTO tasks(id,v) VALUES(?,'too low'), (?,'low')", lowest-1, lowest)
+	runSQL(t, a, "INSERT INTO notes(task,v) VALUES(?,'of too low'), (?,'of low')", lowest-1, lowest)
+	rep := mustSync(t, a)
+	if len(rep.IDs) != 1 || rep.IDs[0].Table != "tasks" || rep.IDs[0].Old != lowest-1 || rep.IDs[0].New < 0 {
+		t.Errorf("the report says %+v", rep.IDs)
+	}
+	mustSync(t, b)
+	alike(t, "SELECT tasks.v, notes.v FROM tasks JOIN notes ON task=tasks.id ORDER BY tasks.v", "[[low of low] [too low of too low]]", a, b)
+	alike(t, "SELECT count(*) FROM tasks WHERE id=-4611686018427387904", "[[1]]", a, b)
+}

@@ -2,8 +2,10 @@ package agentdb_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -317,5 +319,27 @@ func TestOwnVacuum(t *testing.T) {
 	rep := mustSync(t, a)
 	if rep.Diverged != "" {
 		t.Errorf("diverged: %s", rep.Diverged)
+	}
+}
+
+// TestVacuumInDisguise: VACUUM is refused, where it would renumber rows,
+// however it is written.
+func TestVacuumInDisguise(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	path := tmp(t)
+	a := agentAt(t, srv, path, agentdb.SyncFull, nil)
+	runSQL(t, a, "CREATE TABLE t(v)")
+	runSQL(t, a, "INSERT INTO t VALUES('1'),('2')")
+	runSQL(t, a, "DELETE FROM t WHERE v='1'")
+	for _, sql := range []string{
+		"VACUUM", "vacuum;", " VACUUM main", "/* x */ VACUUM", "-- x\nVACUUM", "/* a */ -- b\n /**/vacuum/* into */main", ";;VACUUM", "; /* x */ ; VACUUM", "VACUUM -- into",
+	} {
+		if _, err := a.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), "renumber") {
+			t.Errorf("%q: %v", sql, err)
+		}
+	}
+	want(t, a, "SELECT rowid FROM t", "[[2]]")
+	for i, sql := range []string{"VACUUM INTO ?", "/* x */VACUUM main INTO ?"} {
+		runSQL(t, a, sql, fmt.Sprint(path, ".copy", i))
 	}
 }

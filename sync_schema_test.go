@@ -130,3 +130,15 @@ func TestRolledBackSchema(t *testing.T) {
 	want(t, b, "SELECT * FROM notes", "[[x]]")
 	want(t, b, "SELECT * FROM t", "[[1 2]]")
 }
+
+// TestSchemaComments: comments don't make a table another one.
+func TestSchemaComments(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, "CREATE TABLE t(id INTEGER PRIMARY KEY, /* what */ v TEXT) -- a's")
+	runSQL(t, b, "create table T /* b's */ (id INTEGER PRIMARY KEY,\n-- what\nv TEXT)")
+	runSQL(t, b, "INSERT INTO t(v) VALUES('b')")
+	both(t, a, b)
+	alike(t, "SELECT v FROM t", "[[b]]", a, b)
+	alike(t, "SELECT count(*) FROM agentdb_conflicts", "[[0]]", a, b)
+}

@@ -229,7 +229,7 @@ func isView(sql string) bool {
 }
 
 func isVacuum(sql string) bool {
-	s := strings.ToLower(strings.TrimSpace(sql))
+	s := strings.TrimLeft(normalDDL(sql), ";")
 	return strings.HasPrefix(s, "vacuum") && !strings.Contains(s, "into")
 }
 

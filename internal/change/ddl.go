@@ -151,8 +151,8 @@ func trimStatement(sql string) string {
 	return strings.TrimRight(strings.TrimSpace(sql), "; \t\r\n")
 }
 
-// sameDDL compares two statements' words: outside quotes, white space and case
-// don't count.
+// sameDDL compares two statements' words: outside quotes, white space, comments
+// and case don't count.
 func sameDDL(a, b string) bool { return normalDDL(a) == normalDDL(b) }
 
 func normalDDL(sql string) string {
@@ -173,6 +173,14 @@ func normalDDL(sql string) string {
 		case c == '-' && strings.HasPrefix(sql[i:], "--"):
 			if n := strings.IndexByte(sql[i:], '\n'); n >= 0 {
 				i += n
+			} else {
+				i = len(sql)
+			}
+			space = true
+			continue
+		case c == '/' && strings.HasPrefix(sql[i:], "/*"):
+			if n := strings.Index(sql[i+2:], "*/"); n >= 0 {
+				i += 2 + n + 1
 			} else {
 				i = len(sql)
 			}
