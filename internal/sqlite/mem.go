@@ -70,6 +70,9 @@ func cstring(tls *libc.TLS, s string) uintptr {
 // function f, which must be a top-level Go function.
 func fnptr[F any](f F) uintptr { return *(*uintptr)(unsafe.Pointer(&f)) }
 
+// cfunc is the function at such an address.
+func cfunc[F any](p uintptr) F { return *(*F)(unsafe.Pointer(&struct{ uintptr }{p})) }
+
 // buffer is a piece of SQLite's memory that is reused and grows.
 type buffer struct {
 	p   uintptr

@@ -1,0 +1,65 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
+
+// TestFileBeyondTheEnd writes behind a database's end, which changes nothing
+// for SQLite, and takes it back.
+func TestFileBeyondTheEnd(t *testing.T) {
+	c := newConn(t, "CREATE TABLE t(v); INSERT INTO t VALUES(1)")
+	if _, _, err := c.Checkpoint(sqlite.CheckpointTruncate); err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := f.Size()
+	if err != nil || size != queryInt(t, c, "PRAGMA page_count")*4096 {
+		t.Fatalf("the file has %d bytes, %v", size, err)
+	}
+	big := bytes.Repeat([]byte("behind"), 100_000)
+	if n, err := f.WriteAt(big, size); n != len(big) || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.Size(); n != size+int64(len(big)) || err != nil {
+		t.Fatalf("the file has %d bytes, %v", n, err)
+	}
+	exec(t, c, "INSERT INTO t VALUES(2)")
+	if got := queryText(t, c, "PRAGMA integrity_check"); got != "ok" {
+		t.Error(got)
+	}
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	if n := queryInt(t, c, "SELECT sum(v) FROM t"); n != 3 {
+		t.Errorf("the sum is %d", n)
+	}
+}
+
+func TestFileAfterClose(t *testing.T) {
+	d := newConn(t)
+	f, err := d.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, sizeErr := f.Size()
+	_, writeErr := f.WriteAt([]byte("x"), 0)
+	_, openErr := d.File()
+	for _, err := range []error{sizeErr, writeErr, openErr, f.Truncate(0), f.Sync()} {
+		if !errors.Is(err, sqlite.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
