@@ -245,7 +245,7 @@ func TestSnapshotStreamIsWholeOrCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if first, got, err := wire.DecodePages(msg); err != nil || first != no || !bytes.Equal(got, data) {
+		if first, got, err := wire.DecodePages(nil, msg); err != nil || first != no || !bytes.Equal(got, data) {
 			t.Fatalf("chunk %d: %d, %v", no, first, err)
 		}
 	}

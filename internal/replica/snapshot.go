@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,9 +14,8 @@ import (
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
-// install applies an answer with a snapshot: it builds the file's new state
-// beside it, with the pending changes redone, and then takes it over in one
-// transaction.
+// install applies an answer with a snapshot: the file's new content is the
+// server's, with the pending changes redone.
 func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err error) {
 	path := x.r.tempPath()
 	defer removeTemp(path)
@@ -35,7 +33,11 @@ func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err er
 		return done, err
 	}
 	defer unlock()
-	if err := x.takeOver(path, a.Response); err != nil || x.stale {
+	err = x.takeOver(path, a.Response)
+	if errors.Is(err, wire.ErrMalformed) {
+		return done, offline(ctx, err)
+	}
+	if err != nil || x.stale {
 		return done, err
 	}
 	acked, _ := x.acked(a.Response)
@@ -70,147 +72,144 @@ func removeTemp(path string) {
 	}
 }
 
-// receive writes the pages of a snapshot into a new file. The next chunks are
-// read and decompressed while one is written.
-func receive(a *answer, path string) (err error) {
+// copyCacheKB bounds the memory that taking over a snapshot uses, in KiB.
+const copyCacheKB = 128 << 10
+
+// takeOver replaces the file's content, in one transaction.
+func (x *exchange) takeOver(path string, resp *wire.Response) error {
+	for skip := (skips{}); ; {
+		err := x.replace(path, resp, skip)
+		if !errors.Is(err, change.ErrRolledBack) {
+			return err
+		}
+	}
+}
+
+// replace holds the file's lock all the while, with a connection that nobody
+// else uses: what it knows of the content that it replaces is of no use after.
+func (x *exchange) replace(path string, resp *wire.Response, skip skips) (err error) {
+	w, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{
+		Synchronous: x.r.cfg.Synchronous, BusyTimeout: 30 * time.Second, NoCheckpoint: true,
+		CacheKB: min(int(resp.Pages)*(wire.PageSize/1024)+4096, copyCacheKB), // pages that don't fit are written twice
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	return transact(w, func() (err error) {
+		old, err := x.look(resp)
+		if err != nil || x.stale {
+			return err
+		}
+		defer func() { err = errors.Join(err, old.conn.Close()) }()
+		g, err := newGraft(w, old.conn, resp.Pages, x.r.cfg.Synchronous != "OFF")
+		if err != nil {
+			return err
+		}
+		if g == nil {
+			return x.replaceAside(w, old, path, resp, skip)
+		}
+		if err = g.run(path); err == nil {
+			err = x.complete(w, old, resp, skip)
+		}
+		if err != nil {
+			err = errors.Join(err, g.undo())
+		}
+		return err
+	})
+}
+
+// own is what a file has of its own, beside what comes from the server.
+type own struct {
+	conn *sqlite.Conn // reads the file as it was
+	to   state        // the file's next
+	rows []pending
+}
+
+// look reads it. It sets stale if the file has moved.
+func (x *exchange) look(resp *wire.Response) (o *own, err error) {
+	c, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{NoCreate: true, BusyTimeout: 30 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil || x.stale {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	cur, err := readState(c)
+	if err != nil {
+		return nil, err
+	}
+	noted, err := schemaNoted(c)
+	if x.stale = !noted || !cur.same(x.s); x.stale || err != nil {
+		return nil, err
+	}
+	o = &own{conn: c, to: *cur}
+	if o.rows, _, err = readPending(c, 0, 0); err != nil {
+		return nil, err
+	}
+	if x.have, err = readChain(c, cur.acked); err != nil {
+		return nil, err
+	}
+	o.to.base, o.to.mode = resp.Head, x.r.cfg.Mode
+	o.to.acked, o.to.chain = x.acked(resp)
+	return o, nil
+}
+
+// complete adds to the server's content what the file has of its own: its
+// state, what is pending, redone, and its guards. c is in a transaction.
+func (x *exchange) complete(c *sqlite.Conn, old *own, resp *wire.Response, skip skips) error {
+	k, err := change.Attach(c, change.Options{Guard: true})
+	if err != nil {
+		return err
+	}
+	if err := x.finish(c, k, &old.to, old.rows, resp, skip); err != nil {
+		return err
+	}
+	if err := outdate(c, old.conn); err != nil {
+		return err
+	}
+	return noteSchema(c)
+}
+
+// replaceAside builds the new content in a file beside it, and copies that.
+func (x *exchange) replaceAside(w *sqlite.Conn, old *own, chunks string, resp *wire.Response, skip skips) error {
+	path := x.r.tempPath()
+	defer removeTemp(path)
+	if err := unpackFile(chunks, resp.Pages, path); err != nil {
+		return err
+	}
+	if err := x.build(path, old, resp, skip); err != nil {
+		return err
+	}
+	return copyPages(path, w)
+}
+
+// unpackFile writes the pages of a snapshot into a new file.
+func unpackFile(chunks string, pages uint32, path string) (err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	type part struct {
-		first uint32
-		data  []byte
-		err   error
-	}
-	parts := make(chan part, 4)
-	stop := make(chan struct{})
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer close(parts)
-		for got := uint32(0); got < a.Pages; {
-			var p part
-			var msg []byte
-			if msg, p.err = wire.ReadFrame(a.in, nil, 2*wire.ChunkPages*wire.PageSize); p.err == nil {
-				p.first, p.data, p.err = wire.DecodePages(msg)
-			}
-			got += uint32(len(p.data) / wire.PageSize)
-			select {
-			case parts <- p:
-			case <-stop:
-				return
-			}
-			if p.err != nil {
-				return
-			}
-		}
-	}()
-	defer func() {
-		close(stop)
-		if err != nil {
-			a.close() // ends a read that waits for the server
-		}
-		<-ended
-	}()
-	next := uint32(1)
-	for p := range parts {
-		if p.err != nil {
-			return p.err
-		}
-		if p.first != next {
-			return fmt.Errorf("%w: page %d where %d was due", wire.ErrMalformed, p.first, next)
-		}
-		if next += uint32(len(p.data) / wire.PageSize); next > a.Pages+1 {
-			return fmt.Errorf("%w: more pages than announced", wire.ErrMalformed)
-		}
-		if _, err := f.Write(p.data); err != nil {
-			return err
-		}
-	}
-	if n, err := io.Copy(io.Discard, a.in); err != nil || n != 0 {
-		return fmt.Errorf("%w: %d bytes after a snapshot: %w", wire.ErrMalformed, n, errors.Join(err))
-	}
-	return nil
+	return unpack(chunks, pages, func(_ uint32, data []byte) error {
+		_, err := f.Write(data)
+		return err
+	})
 }
 
-// copyCacheKB bounds the memory that taking over a snapshot uses, in KiB.
-const copyCacheKB = 128 << 10
-
-// takeOver finishes the new state and moves it into the file. The connection
-// that writes holds the file's lock all the while, and has read nothing of it:
-// it must not know a schema that it replaces.
-func (x *exchange) takeOver(path string, resp *wire.Response) error {
-	for skip := (skips{}); ; {
-		w, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{
-			Synchronous: x.r.cfg.Synchronous, BusyTimeout: 30 * time.Second, NoCheckpoint: true,
-			CacheKB: min(int(resp.Pages)*(wire.PageSize/1024)+4096, copyCacheKB), // pages that don't fit are written twice
-		})
-		if err != nil {
-			return err
-		}
-		err = transact(w, func() error {
-			ok, err := x.build(path, resp, skip)
-			if err != nil || !ok {
-				return err
-			}
-			return copyPages(path, w)
-		})
-		if err = errors.Join(err, w.Close()); !errors.Is(err, change.ErrRolledBack) {
-			return err
-		}
-	}
-}
-
-// build adds to a snapshot what the file has of its own: its state, what is
-// pending, redone, and its guards. It reports false if the file has moved.
-func (x *exchange) build(path string, resp *wire.Response, skip skips) (ok bool, err error) {
-	old, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{NoCreate: true, BusyTimeout: 30 * time.Second})
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, old.Close()) }()
-	cur, err := readState(old)
-	if err != nil {
-		return false, err
-	}
-	noted, err := schemaNoted(old)
-	if x.stale = !noted || !cur.same(x.s); x.stale || err != nil {
-		return false, err
-	}
-	rows, _, err := readPending(old, 0, 0)
-	if err != nil {
-		return false, err
-	}
+func (x *exchange) build(path string, old *own, resp *wire.Response, skip skips) (err error) {
 	c, err := sqlite.Open(path, sqlite.Options{Synchronous: "OFF"})
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	k, err := change.Attach(c, change.Options{Guard: true})
-	if err != nil {
-		return false, err
-	}
-	to := *cur
-	if x.have, err = readChain(old, cur.acked); err != nil {
-		return false, err
-	}
-	to.base, to.mode = resp.Head, x.r.cfg.Mode
-	to.acked, to.chain = x.acked(resp)
-	err = transact(c, func() error {
-		if err := x.finish(c, k, &to, rows, resp, skip); err != nil {
-			return err
-		}
-		if err := outdate(c, old); err != nil {
-			return err
-		}
-		return noteSchema(c)
-	})
-	if err != nil {
-		return false, err
+	if err := transact(c, func() error { return x.complete(c, old, resp, skip) }); err != nil {
+		return err
 	}
 	_, _, err = c.Checkpoint(sqlite.CheckpointTruncate)
-	return true, err
+	return err
 }
 
 // outdate gives the new content a schema version that the file never had, so

@@ -67,18 +67,20 @@ func seal(dst []byte, k kind, body []byte) []byte {
 
 // open checks an envelope and returns its body. limit bounds the body's size
 // once decompressed, in bytes.
-func open(msg []byte, k kind, limit int) ([]byte, error) {
+func open(msg []byte, k kind, limit int) ([]byte, error) { return openInto(nil, msg, k, limit) }
+
+// openInto is open, with memory for the body that is used if it suffices.
+func openInto(buf, msg []byte, k kind, limit int) ([]byte, error) {
 	if len(msg) < 5+checkLen || msg[0] != 'a' || msg[1] != byte(k) {
 		return nil, fmt.Errorf("%w: not a message of this protocol, or cut short", ErrMalformed)
 	}
 	if msg[2] != Version {
 		return nil, fmt.Errorf("%w: the other side speaks version %d, this one %d", ErrVersion, msg[2], Version)
 	}
-	sum := binary.LittleEndian.Uint64(msg[len(msg)-checkLen:])
-	msg = msg[:len(msg)-checkLen]
-	if sum != xxhash.Sum64(msg) {
+	if !Intact(msg) {
 		return nil, fmt.Errorf("%w: checksum mismatch: damaged or cut short", ErrMalformed)
 	}
+	msg = msg[:len(msg)-checkLen]
 	size, n := binary.Uvarint(msg[4:])
 	if n <= 0 {
 		return nil, fmt.Errorf("%w: bad length", ErrMalformed)
@@ -88,7 +90,7 @@ func open(msg []byte, k kind, limit int) ([]byte, error) {
 	}
 	body := msg[4+n:]
 	if msg[3]&flagZstd != 0 {
-		return inflate(body, int(size))
+		return inflate(buf, body, int(size))
 	}
 	if uint64(len(body)) != size {
 		return nil, fmt.Errorf("%w: %d bytes of %d", ErrMalformed, len(body), size)
@@ -96,13 +98,22 @@ func open(msg []byte, k kind, limit int) ([]byte, error) {
 	return body, nil
 }
 
+// Intact reports whether a message is what its sender made, by its checksum.
+func Intact(msg []byte) bool {
+	n := len(msg) - checkLen
+	return n > 0 && xxhash.Sum64(msg[:n]) == binary.LittleEndian.Uint64(msg[n:])
+}
+
 // inflate decompresses a body that must have exactly size bytes.
-func inflate(b []byte, size int) ([]byte, error) {
+func inflate(buf, b []byte, size int) ([]byte, error) {
 	var h zstd.Header
 	if err := h.Decode(b); err != nil || !h.HasFCS || h.FrameContentSize != uint64(size) {
 		return nil, fmt.Errorf("%w: compressed body without its size", ErrMalformed)
 	}
-	out, err := decoder().DecodeAll(b, make([]byte, 0, size))
+	if cap(buf) < size {
+		buf = make([]byte, 0, size)
+	}
+	out, err := decoder().DecodeAll(b, buf[:0])
 	if err != nil || len(out) != size {
 		return nil, fmt.Errorf("%w: compressed body damaged", ErrMalformed)
 	}

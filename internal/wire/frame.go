@@ -15,6 +15,9 @@ const (
 	maxPages    = 1<<32 - 2 // SQLite's own limit
 	maxFrame    = 1 << 31
 	maxChunkLen = ChunkPages*PageSize + 64
+
+	// PagesBuffer is the size of a buffer that any chunk can be decoded into.
+	PagesBuffer = maxChunkLen
 )
 
 // AppendFrame appends a message with its length before it, as it goes into an
@@ -65,9 +68,10 @@ func AppendPages(dst []byte, first uint32, data []byte) []byte {
 }
 
 // DecodePages decodes a chunk: the number of its first page and the pages'
-// bytes, a multiple of PageSize.
-func DecodePages(msg []byte) (first uint32, data []byte, err error) {
-	body, err := open(msg, kindPages, maxChunkLen)
+// bytes, a multiple of PageSize, in buf if they were compressed and its capacity
+// is PagesBuffer.
+func DecodePages(buf, msg []byte) (first uint32, data []byte, err error) {
+	body, err := openInto(buf, msg, kindPages, maxChunkLen)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -81,4 +85,17 @@ func DecodePages(msg []byte) (first uint32, data []byte, err error) {
 		r.Fail("a chunk of %d bytes", len(data))
 	}
 	return uint32(n), data, r.Err()
+}
+
+// ClaimedPages returns how many pages a chunk claims to hold, without decoding
+// it; 0 if it isn't one.
+func ClaimedPages(msg []byte) uint32 {
+	if len(msg) < 5 {
+		return 0
+	}
+	size, n := binary.Uvarint(msg[4:])
+	if n <= 0 || size > maxChunkLen {
+		return 0
+	}
+	return uint32(size / PageSize)
 }

@@ -112,7 +112,7 @@ func FuzzDecodePages(f *testing.F) {
 		data = append(bytes.Clone(data), make([]byte, fill)...)
 		checkDecoder(t, kindPages, data,
 			func(b []byte) (chunk, error) {
-				first, pages, err := DecodePages(b)
+				first, pages, err := DecodePages(nil, b)
 				return chunk{first, pages}, err
 			},
 			func(c chunk) []byte { return AppendPages(nil, c.First, c.Data) })

@@ -107,8 +107,33 @@ type chunk struct {
 }
 
 func decodePages(b []byte) (any, error) {
-	first, data, err := DecodePages(b)
+	first, data, err := DecodePages(nil, b)
 	return chunk{first, data}, err
+}
+
+// TestPagesUnread: what can be said of a chunk without decoding it.
+func TestPagesUnread(t *testing.T) {
+	for _, n := range []int{1, 2, ChunkPages} {
+		msg := AppendPages(nil, 1<<32-200, prose(n*PageSize))
+		if got := ClaimedPages(msg); got != uint32(n) {
+			t.Errorf("a chunk of %d pages claims %d", n, got)
+		}
+		if !Intact(msg) {
+			t.Error("a chunk is damaged")
+		}
+		for i := range 64 {
+			bad := bytes.Clone(msg)
+			bad[i*len(bad)/64] ^= 1
+			if Intact(bad) || Intact(msg[:i*len(msg)/64]) {
+				t.Errorf("damage in part %d of 64 is not seen", i)
+			}
+		}
+	}
+	for _, msg := range [][]byte{nil, []byte("aP"), {'a', 'P', 1, 0, 255, 255, 255, 255, 255}, forge(kindPages, Version, 0, 1<<40, nil)} {
+		if n := ClaimedPages(msg); n != 0 {
+			t.Errorf("%x claims %d pages", msg, n)
+		}
+	}
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -249,7 +274,7 @@ func TestBadFields(t *testing.T) {
 		return err
 	}
 	pages := func(b []byte) error {
-		_, _, err := DecodePages(forge(kindPages, Version, 0, uint64(len(b)), b))
+		_, _, err := DecodePages(nil, forge(kindPages, Version, 0, uint64(len(b)), b))
 		return err
 	}
 	head := append(noise(16), 0, 0, 0) // replica, mode, base, wait
