@@ -43,6 +43,7 @@ type database struct {
 	wal      *walReader
 	head     history.Head // of the file
 	recent   recentCommits
+	large    commitsSize
 	replicas map[wire.ReplicaID]*replicaState
 	applied  map[[16]byte]bool // nonces of the newest strict transactions
 	untidy   int               // strict requests since outdated strict transactions were looked for

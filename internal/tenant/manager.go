@@ -24,6 +24,7 @@ type Config struct {
 
 	MaxOpen     int           // open databases; 0: 1024
 	MaxCached   int           // cached files of closed databases; 0: 8192
+	MaxChunks   int64         // bytes of encoded snapshots kept in CacheDir; 0: 256 MiB
 	IdleClose   time.Duration // a database unused for as long is closed; 0: ten seconds
 	MaxWait     time.Duration // longest long poll; 0: one minute
 	MaxPages    uint32        // largest database, in pages of 4096 bytes; 0: 2^24 (64 GiB)
@@ -53,6 +54,9 @@ func (c *Config) withDefaults() {
 	}
 	if c.MaxCached <= 0 {
 		c.MaxCached = 8192
+	}
+	if c.MaxChunks <= 0 {
+		c.MaxChunks = 256 << 20
 	}
 	if c.IdleClose <= 0 {
 		c.IdleClose = 10 * time.Second
@@ -97,6 +101,7 @@ func (c *Config) withDefaults() {
 type Manager struct {
 	cfg       Config
 	stats     counters
+	chunks    *chunkCache
 	walFrames atomic.Int64 // in memory, of all databases
 	feeds     feeds
 
@@ -126,8 +131,13 @@ func New(cfg Config) (*Manager, error) {
 	if err := os.MkdirAll(cfg.CacheDir, 0o700); err != nil {
 		return nil, fmt.Errorf("tenant: make the cache: %w", err)
 	}
+	chunks, err := newChunkCache(filepath.Join(cfg.CacheDir, "snapshots"), cfg.MaxChunks)
+	if err != nil {
+		return nil, fmt.Errorf("tenant: make the cache: %w", err)
+	}
 	m := &Manager{
-		cfg: cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
+		chunks: chunks,
+		cfg:    cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
 		cold: newColdFiles(cfg.MaxCached),
 	}
 	m.idle.Add(1)
@@ -209,6 +219,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	m.mu.Lock()
 	m.cold.drop(name, m.path(name))
 	m.mu.Unlock()
+	m.chunks.drop(name)
 	return nil
 }
 

@@ -16,10 +16,10 @@ const packers = 2
 // chunk is a part of a snapshot on its way out.
 type chunk struct {
 	first uint32
-	pages []byte
+	pages []byte // nil if it is in the cache
 	msg   []byte
 	err   error
-	done  chan struct{} // closed when msg is there
+	done  chan struct{} // closed when msg or err is there
 }
 
 // snapshot yields the pages at a revision, in chunks. Pages are read and
@@ -32,17 +32,16 @@ func (d *database) snapshot(ctx context.Context, head history.Head) iter.Seq2[[]
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		defer cancel()
+		view := d.m.chunks.at(ctx, d.m.cfg.Store, d.name, head)
 		wg.Go(func() {
 			defer close(work)
 			defer close(out)
-			d.readChunks(ctx, head, func(c *chunk) bool { return offer(ctx, out, c) && (c.err != nil || offer(ctx, work, c)) })
+			d.readChunks(ctx, head, view, func(c *chunk) bool { return offer(ctx, out, c) && (c.err != nil || offer(ctx, work, c)) })
 		})
 		for range packers {
 			wg.Go(func() {
 				for c := range work {
-					c.msg = wire.AppendPages(nil, c.first, c.pages)
-					c.pages = nil
-					close(c.done)
+					d.pack(ctx, head, view, c)
 				}
 			})
 		}
@@ -73,29 +72,78 @@ func offer(ctx context.Context, to chan<- *chunk, c *chunk) bool {
 	}
 }
 
-// readChunks reads the pages of a revision and hands them on until emit
-// returns false.
-func (d *database) readChunks(ctx context.Context, head history.Head, emit func(*chunk) bool) {
-	next := func(first uint32) *chunk {
-		return &chunk{first: first, pages: make([]byte, 0, wire.ChunkPages*wire.PageSize), done: make(chan struct{})}
+// pack finds or makes a chunk's message.
+func (d *database) pack(ctx context.Context, head history.Head, view *chunkView, c *chunk) {
+	defer close(c.done)
+	if c.pages == nil {
+		if c.msg = view.get(c.first); c.msg != nil {
+			return
+		}
+		nos := chunkOf(c.first, head.DBSize)
+		for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq, nos...) {
+			if err != nil {
+				c.err = fmt.Errorf("tenant: snapshot: %w", translate(err))
+				return
+			}
+			c.pages = append(c.pages, p.Data...)
+		}
 	}
-	c := next(1)
-	for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq) {
+	c.msg = wire.AppendPages(nil, c.first, c.pages)
+	c.pages = nil
+	view.put(c.first, c.msg)
+}
+
+// chunkOf returns the numbers of the pages of a chunk.
+func chunkOf(first, size uint32) []uint32 {
+	nos := make([]uint32, chunkPages(first, size))
+	for i := range nos {
+		nos[i] = first + uint32(i)
+	}
+	return nos
+}
+
+// readChunks reads the pages of a revision that are in no cached chunk, and
+// hands chunks on, in order, until emit returns false.
+func (d *database) readChunks(ctx context.Context, head history.Head, view *chunkView, emit func(*chunk) bool) {
+	var missing []uint32
+	for first := uint32(1); first <= head.DBSize; first += wire.ChunkPages {
+		if !view.has(first) {
+			missing = append(missing, chunkOf(first, head.DBSize)...)
+		}
+	}
+	next := uint32(1)
+	cached := func(until uint32) bool {
+		for ; next < until; next += wire.ChunkPages {
+			if !emit(&chunk{first: next, done: make(chan struct{})}) {
+				return false
+			}
+		}
+		return true
+	}
+	if len(missing) == 0 { // without numbers, Pages would yield all
+		cached(head.DBSize + 1)
+		return
+	}
+	var c *chunk
+	for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq, missing...) {
 		if err != nil {
-			c.err, c.pages = fmt.Errorf("tenant: snapshot: %w", translate(err)), nil
+			c = &chunk{err: fmt.Errorf("tenant: snapshot: %w", translate(err)), done: make(chan struct{})}
 			close(c.done)
 			emit(c)
 			return
 		}
-		if c.pages = append(c.pages, p.Data...); len(c.pages) == cap(c.pages) {
-			first := c.first + wire.ChunkPages
+		if c == nil {
+			if !cached(p.No) {
+				return
+			}
+			c = &chunk{first: next, pages: make([]byte, 0, wire.ChunkPages*wire.PageSize), done: make(chan struct{})}
+		}
+		if c.pages = append(c.pages, p.Data...); p.No == c.first+chunkPages(c.first, head.DBSize)-1 {
 			if !emit(c) {
 				return
 			}
-			c = next(first)
+			c, next = nil, next+wire.ChunkPages
 		}
 	}
-	if len(c.pages) > 0 {
-		emit(c)
-	}
+	cached(head.DBSize + 1)
 }

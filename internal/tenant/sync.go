@@ -147,25 +147,77 @@ func (d *database) commitsSince(ctx context.Context, after uint64, head history.
 		return list, nil
 	}
 	limit := max(snapshotFrom, int(head.DBSize)*history.PageSize/2)
-	size := 0
+	if err := d.weigh(ctx, after, head, limit); err != nil {
+		return nil, err
+	}
+	known := commitsSize{after: after}
 	list = nil
 	for c, err := range d.m.cfg.Store.Commits(ctx, d.id(), after, head.Seq) {
-		if errors.Is(err, history.ErrHorizon) {
-			return nil, errSnapshot
-		}
 		if err != nil {
-			return nil, translate(err)
+			return nil, commitsErr(err)
 		}
 		s, err := fromHistory(c)
 		if err != nil {
 			return nil, err
 		}
-		if size += len(s.body); size > limit {
+		known.upto = c.Seq
+		if known.size += len(s.body); known.size > limit {
+			d.noteSize(known)
 			return nil, errSnapshot
 		}
 		list = append(list, s)
 	}
 	return list, nil
+}
+
+// commitsErr is the error of reading commits that may have been dropped.
+func commitsErr(err error) error {
+	if errors.Is(err, history.ErrHorizon) {
+		return errSnapshot
+	}
+	return translate(err)
+}
+
+// commitsSize remembers that commits were too large to be sent, so that they
+// are not read again to find that out.
+type commitsSize struct {
+	after, upto uint64
+	size        int // bytes of the changes of those after and up to
+}
+
+func (d *database) noteSize(s commitsSize) {
+	d.mu.Lock()
+	d.large = s
+	d.mu.Unlock()
+}
+
+// weigh returns errSnapshot if the commits after a revision are known to be
+// larger than limit. If they were once, only later ones are read.
+func (d *database) weigh(ctx context.Context, after uint64, head history.Head, limit int) error {
+	d.mu.Lock()
+	known := d.large
+	d.mu.Unlock()
+	if known.upto == 0 || after > known.after {
+		return nil
+	}
+	if known.size > limit {
+		return errSnapshot
+	}
+	for c, err := range d.m.cfg.Store.Commits(ctx, d.id(), known.upto, head.Seq) {
+		if err != nil {
+			return commitsErr(err)
+		}
+		s, err := fromHistory(c)
+		if err != nil {
+			return err
+		}
+		known.upto = c.Seq
+		if known.size += len(s.body); known.size > limit {
+			d.noteSize(known)
+			return errSnapshot
+		}
+	}
+	return nil
 }
 
 // ship turns stored commits into those of an answer. The replica has what this
