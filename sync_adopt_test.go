@@ -51,3 +51,34 @@ func TestAdoptLargeFile(t *testing.T) {
 	want(t, b, "SELECT count(*) FROM empty", "[[1]]")
 	want(t, b, "PRAGMA foreign_key_check", "[]")
 }
+
+// TestAdoptRings: rows that refer to one another are joined with their
+// references, as far as these can be NULL for a moment or are deferred.
+func TestAdoptRings(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	path := tmp(t)
+	raw(t, path, `
+		CREATE TABLE depts(id INTEGER PRIMARY KEY, head INTEGER REFERENCES emps(id), name TEXT);
+		CREATE TABLE emps(id INTEGER PRIMARY KEY, dept INTEGER NOT NULL REFERENCES depts(id), boss INTEGER REFERENCES emps(id), name TEXT UNIQUE);
+		CREATE TABLE words(word TEXT PRIMARY KEY, opposite TEXT REFERENCES words(word)) WITHOUT ROWID;
+		CREATE TABLE pairs(id INTEGER PRIMARY KEY, other INTEGER NOT NULL REFERENCES pairs(id) DEFERRABLE INITIALLY DEFERRED);
+		CREATE TRIGGER tr AFTER UPDATE ON depts BEGIN UPDATE emps SET name=name||'!'; END;
+		INSERT INTO depts VALUES(1,NULL,'a'),(2,NULL,'b');
+		INSERT INTO emps VALUES(10,1,NULL,'x'),(11,2,10,'y'),(12,1,11,'z');
+		UPDATE depts SET head=12-id WHERE 0; INSERT INTO words VALUES('hot',NULL),('cold','hot');
+		UPDATE words SET opposite='cold' WHERE word='hot'; UPDATE emps SET boss=12 WHERE id=10;
+		BEGIN; INSERT INTO pairs VALUES(1,2),(2,1); COMMIT;
+		DROP TRIGGER tr; UPDATE depts SET head=9+id;
+		CREATE TRIGGER tr AFTER UPDATE ON depts BEGIN UPDATE emps SET name=name||'!'; END`)
+	a, b := agentAt(t, srv, path, agentdb.SyncFull, nil), agent(t, srv, agentdb.SyncFull)
+	both(t, a, b)
+	for sql, want := range map[string]string{
+		"SELECT * FROM depts":                           "[[1 10 a] [2 11 b]]",
+		"SELECT * FROM emps":                            "[[10 1 12 x] [11 2 10 y] [12 1 11 z]]",
+		"SELECT * FROM words":                           "[[cold hot] [hot cold]]",
+		"SELECT * FROM pairs":                           "[[1 2] [2 1]]",
+		"SELECT message, losing FROM agentdb_conflicts": "[]",
+	} {
+		alike(t, sql, want, a, b)
+	}
+}

@@ -194,7 +194,15 @@ func (k *description) describeRows(objects []object, fresh map[string]bool) erro
 		if err := k.describeTable(r); err != nil {
 			return err
 		}
-		if i == last && k.rowsFirst(k.c.Events[start:]) {
+		if i != last {
+			continue
+		}
+		ordered, cyclic, err := k.rowsFirst(k.c.Events[start:])
+		if err != nil {
+			return fmt.Errorf("change: order rows: %w", err)
+		}
+		k.c.Events = append(k.c.Events[:start], ordered...)
+		if cyclic {
 			k.whole = append(k.whole, [2]int{start, len(k.c.Events)})
 		}
 	}

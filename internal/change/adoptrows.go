@@ -2,70 +2,144 @@ package change
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
-// rowsFirst orders inserts so that rows come after those they refer to. It
-// reports whether that is impossible, because rows refer to one another.
-func (k *Capture) rowsFirst(events []Event) (cyclic bool) {
-	o := rowOrder{k: k, events: events, ids: map[idKey]int{}, keys: map[string]int{}, state: make([]uint8, len(events))}
+// rowsFirst orders inserts so that rows come after those they refer to. Where
+// rows refer to one another, one is inserted without its reference, and updated
+// after all of them; cyclic says that its column doesn't allow that.
+func (k *Capture) rowsFirst(events []Event) (out []Event, cyclic bool, err error) {
+	o := rowOrder{k: k, events: events, ids: map[idKey]int{}, keys: map[string]int{}, state: make([]orderState, len(events)), required: map[idKey]bool{}}
 	for i := range events {
-		if e := &events[i]; len(e.Table.PK) > 0 {
+		e := &events[i]
+		if len(e.Table.PK) > 0 {
 			o.keys[keyText(e.Table, e.New)] = i
 		}
-		if e := &events[i]; !e.Table.NoRowid {
+		if !e.Table.NoRowid {
 			o.ids[idKey{e.Table.Name, e.RowID}] = i
+		}
+		if err := o.columns(e.Table); err != nil {
+			return nil, false, err
 		}
 	}
 	for i := range events {
 		o.visit(i)
 	}
-	copy(events, o.out)
-	return o.cyclic
+	return append(o.out, o.updates...), o.cyclic, nil
 }
 
+type orderState uint8
+
+const (
+	rowUnseen  orderState = iota
+	rowBegun              // those it refers to are being visited
+	rowOrdered            // it is in out
+)
+
 type rowOrder struct {
-	k      *Capture
-	events []Event
-	ids    map[idKey]int
-	keys   map[string]int
-	state  []uint8 // 1: those it refers to are being visited; 2: it is in out
-	out    []Event
-	cyclic bool
+	k        *Capture
+	events   []Event
+	ids      map[idKey]int
+	keys     map[string]int
+	required map[idKey]bool // columns that can't be NULL, by number; -1 is there for each table
+	state    []orderState
+	out      []Event
+	updates  []Event
+	cyclic   bool
+}
+
+// columns notes which columns of a table can't be NULL.
+func (o *rowOrder) columns(t *Table) error {
+	if o.required[idKey{t.Name, -1}] {
+		return nil
+	}
+	o.required[idKey{t.Name, -1}] = true
+	st, _, err := o.k.conn.Prepare(`SELECT name FROM pragma_table_info(?) WHERE "notnull" OR pk`)
+	if err != nil {
+		return err
+	}
+	defer st.Finalize()
+	if err := st.BindText(1, t.Name); err != nil {
+		return err
+	}
+	for {
+		row, err := st.Step()
+		if err != nil || !row {
+			return err
+		}
+		if i := t.column(st.ColumnText(0)); i >= 0 {
+			o.required[idKey{t.Name, int64(i)}] = true
+		}
+	}
 }
 
 func (o *rowOrder) visit(i int) {
-	if o.state[i] != 0 {
-		o.cyclic = o.cyclic || o.state[i] == 1
+	if o.state[i] != rowUnseen {
 		return
 	}
-	o.state[i] = 1
+	o.state[i] = rowBegun
 	e := &o.events[i]
 	r := o.k.schema.rels[e.Table.Name]
-	for _, fk := range r.fks {
-		id := e.RowID
-		if fk.col >= 0 {
-			if e.New[fk.col].Kind != sqlite.KindInteger {
-				continue
-			}
-			id = e.New[fk.col].I
-		}
-		if p, ok := o.ids[idKey{fk.parent, id}]; ok && p != i {
+	var later bitset // columns to be set when all rows are there
+	refer := func(p int, ok bool, col int) {
+		switch {
+		case !ok || p == i:
+		case o.state[p] != rowBegun:
 			o.visit(p)
+		case col < 0 || o.required[idKey{e.Table.Name, int64(col)}]:
+			o.cyclic = true
+		default:
+			if later == nil {
+				later = newBitset(len(e.New))
+			}
+			later.set(col)
+		}
+	}
+	for _, fk := range r.fks {
+		if fk.col < 0 {
+			p, ok := o.ids[idKey{fk.parent, e.RowID}]
+			refer(p, ok, -1)
+		} else if v := e.New[fk.col]; v.Kind == sqlite.KindInteger {
+			p, ok := o.ids[idKey{fk.parent, v.I}]
+			refer(p, ok, fk.col)
 		}
 	}
 	for _, ref := range r.keyRefs {
-		key := make([]sqlite.Value, len(ref.parent.Cols))
+		key, col := make([]sqlite.Value, len(ref.parent.Cols)), -1
 		for to, from := range ref.cols {
-			key[to] = e.New[from]
+			if key[to] = e.New[from]; !o.required[idKey{e.Table.Name, int64(from)}] {
+				col = from
+			}
 		}
-		if p, ok := o.keys[keyText(&ref.parent.Table, key)]; ok && p != i {
-			o.visit(p)
+		p, ok := o.keys[keyText(&ref.parent.Table, key)]
+		refer(p, ok, col)
+	}
+	o.state[i] = rowOrdered
+	o.add(e, later)
+}
+
+// add adds an insert, as an insert and an update if some of its columns have to
+// wait. What it does to the file is one event all the same.
+func (o *rowOrder) add(e *Event, later bitset) {
+	if later == nil {
+		o.out = append(o.out, *e)
+		return
+	}
+	ins, eff := *e, *e
+	ins.Effect, eff.Intent = false, false
+	ins.New = slices.Clone(e.New)
+	for i := range ins.New {
+		if later.has(i) {
+			ins.New[i] = sqlite.Value{}
 		}
 	}
-	o.state[i] = 2
-	o.out = append(o.out, *e)
+	o.out = append(o.out, ins, eff)
+	o.updates = append(o.updates, Event{
+		Op: OpUpdate, Intent: true, Table: e.Table, RowID: e.RowID, NewRowID: e.RowID,
+		Old: ins.New, Known: all(len(ins.New)), New: e.New, Changed: later,
+	})
 }
 
 // cuts returns the events before which the change ends, and another begins:
