@@ -62,7 +62,6 @@ func (p *Pebble) appendTo(h *handle, expect Head, commits []*NewCommit) (*Pendin
 	for i, c := range commits {
 		heads[i] = e.commit(c)
 	}
-	set(e.batch, idKey(prefixHead, h.id), encodeHead(e.head))
 	pending, resolve := NewPending(heads)
 	r := &request{batch: e.batch, h: h, isAppend: true, head: e.head, done: func(err error) {
 		resolve(opErr("append to", h.name, err))

@@ -24,7 +24,7 @@ func engineOptions(o Options) *pebble.Options {
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 4,
 		FormatMajorVersion:          pebble.FormatNewest,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                1000,
@@ -37,6 +37,8 @@ func engineOptions(o Options) *pebble.Options {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
+	// What a flush writes is soon written again.
+	po.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	po.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { o.Logger.Warn("history: background error", "err", err) },
 		DataCorruption: func(i pebble.DataCorruptionInfo) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 )
 
@@ -28,10 +29,17 @@ type handle struct {
 	enqueued uint64        // writes accepted
 	resolved uint64        // of them, writes no longer in flight
 	changed  chan struct{} // closed at the next resolution; nil: nobody waits
+	waiters  []waiter      // for revisions to become durable
 
 	// Guarded by table.mu.
 	refs int
 	idle *list.Element // in table.idle while refs is 0
+}
+
+// waiter waits for a revision to become durable, or to be lost.
+type waiter struct {
+	seq  uint64
+	done chan struct{}
 }
 
 // facts is what never changes about a database, as far as reading is concerned: a
@@ -103,7 +111,10 @@ func (h *handle) waitDurable(ctx context.Context, seq uint64) error {
 		case seq > h.head.Seq:
 			return ErrNoRevision
 		}
-		if err := h.sleep(ctx); err != nil {
+		w := waiter{seq, make(chan struct{})}
+		h.waiters = append(h.waiters, w)
+		if err := h.sleep(ctx, w.done); err != nil {
+			h.waiters = slices.DeleteFunc(h.waiters, func(o waiter) bool { return o == w })
 			return err
 		}
 	}
@@ -114,7 +125,7 @@ func (h *handle) waitResolved(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for ticket := h.enqueued; h.resolved < ticket; {
-		if err := h.sleep(ctx); err != nil {
+		if err := h.sleep(ctx, h.waitChanged()); err != nil {
 			return err
 		}
 	}
@@ -124,13 +135,12 @@ func (h *handle) waitResolved(ctx context.Context) error {
 	return nil
 }
 
-// sleep waits for the next resolution without mu. Requires mu.
-func (h *handle) sleep(ctx context.Context) error {
-	changed := h.waitChanged()
+// sleep waits without mu until the channel is closed. Requires mu.
+func (h *handle) sleep(ctx context.Context, done <-chan struct{}) error {
 	h.mu.Unlock()
 	defer h.mu.Lock()
 	select {
-	case <-changed:
+	case <-done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -150,6 +160,13 @@ func (h *handle) resolve(r *request, err error) {
 		h.head = h.durable
 	}
 	h.resolved++
+	h.waiters = slices.DeleteFunc(h.waiters, func(w waiter) bool {
+		if err == nil && w.seq > h.durable.Seq {
+			return false
+		}
+		close(w.done)
+		return true
+	})
 	if h.changed != nil {
 		close(h.changed)
 		h.changed = nil
@@ -334,15 +351,39 @@ func (p *Pebble) load(h *handle) error {
 	if h.desc, err = p.descriptor(h.id); err != nil {
 		return err
 	}
-	if raw, err = p.mustGet(idKey(prefixHead, h.id)); err != nil {
-		return err
-	}
-	if h.head, err = decodeHead(raw); err != nil {
+	if h.head, err = p.newest(h.id); err != nil {
 		return err
 	}
 	h.durable, h.horizon = h.head, h.desc.Horizon
 	h.levels, err = p.levels(h.id, h.desc)
 	return err
+}
+
+// newest returns the head as stored: the newest commit, or the base that the
+// database began with.
+func (p *Pebble) newest(id uint64) (head Head, err error) {
+	it, err := p.scan(idKey(prefixCommit, id), idKey(prefixCommit, id+1))
+	if err != nil {
+		return Head{}, err
+	}
+	if it.Last() {
+		var c *Commit
+		var rec []byte
+		if rec, err = it.ValueAndErr(); err == nil {
+			if c, _, err = decodeCommit(rec); err == nil {
+				head = c.Head()
+			}
+		}
+		return head, closeIter(it, err)
+	}
+	if err := closeIter(it, nil); err != nil {
+		return Head{}, err
+	}
+	raw, err := p.mustGet(idKey(prefixHead, id))
+	if err != nil {
+		return Head{}, err
+	}
+	return decodeHead(raw)
 }
 
 // levels follows the parents of a database.

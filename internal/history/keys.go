@@ -10,7 +10,7 @@ import (
 //
 //	n <name>                 internal id
 //	d <id>                   descriptor: name, parent, base revision, horizon
-//	h <id>                   head
+//	h <id>                   the head at creation, while there is no commit
 //	c <id> <seq>             commit
 //	p <id> <page> <^seq>     page image; newest first, so as-of is one seek
 //	m <id> <key>             metadata

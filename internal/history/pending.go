@@ -1,6 +1,9 @@
 package history
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // Pending is an accepted append on its way to stable storage. Any number of
 // goroutines may wait for it.
@@ -8,6 +11,10 @@ type Pending struct {
 	heads []Head
 	done  chan struct{}
 	err   error // set before done is closed
+
+	mu   sync.Mutex // guards what follows
+	over bool       // done is closed, or about to be
+	then []func(error)
 }
 
 // NewPending is for implementations of Store: it returns a Pending and the
@@ -18,8 +25,27 @@ func NewPending(heads []Head) (p *Pending, resolve func(error)) {
 }
 
 func (p *Pending) resolve(err error) {
-	p.err = err
+	p.mu.Lock()
+	p.err, p.over = err, true
+	then := p.then
+	p.mu.Unlock()
 	close(p.done)
+	for _, fn := range then {
+		fn(err)
+	}
+}
+
+// Then has fn called with what Wait returns, once that is known. It must be
+// quick, and not wait for the store: the writes after this one wait for it.
+func (p *Pending) Then(fn func(error)) {
+	p.mu.Lock()
+	if !p.over {
+		p.then = append(p.then, fn)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	fn(p.err)
 }
 
 // Head returns the head after the append: what the next Append expects.

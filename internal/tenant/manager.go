@@ -294,17 +294,21 @@ func (m *Manager) open(ctx context.Context, name string, create bool) (*database
 
 // release gives a database back. A failed one is closed with its last user.
 func (m *Manager) release(db *database) {
-	m.mu.Lock()
-	db.users--
-	last := db.users == 0
-	if last {
-		db.lastUse = time.Now()
-	}
-	failed := db.failed.Load()
-	m.mu.Unlock()
-	if last && failed {
+	if m.leave(db) {
 		m.evict(db)
 	}
+}
+
+// leave is release that doesn't close: it reports whether that is to be done.
+func (m *Manager) leave(db *database) (evict bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	db.users--
+	if db.users > 0 {
+		return false
+	}
+	db.lastUse = time.Now()
+	return db.failed.Load()
 }
 
 // shrink closes the least recently used databases above the limit.

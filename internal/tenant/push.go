@@ -420,15 +420,16 @@ func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, sti
 	d.m.mu.Lock()
 	d.users++ // until the commit is durable
 	d.m.mu.Unlock()
-	go func() {
-		<-pending.Done()
-		if err := pending.Wait(context.Background()); err != nil {
+	pending.Then(func(err error) {
+		if err != nil {
 			d.m.cfg.Logger.Error("commit lost", "db", d.name, "err", err)
 			d.fail()
 		}
 		d.m.feeds.wake(d.name)
-		d.m.release(d)
-	}()
+		if d.m.leave(d) {
+			go d.m.evict(d) // not here: others wait
+		}
+	})
 	if d.wal.full() {
 		if _, _, err := d.conn.Checkpoint(sqlite.CheckpointTruncate); err == nil {
 			d.wal.restarted()
