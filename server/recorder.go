@@ -16,6 +16,7 @@ type recorder struct {
 	http.ResponseWriter
 	ctl      *http.ResponseController
 	patience time.Duration // how long a write may take
+	began    time.Time     // when the deadline of writes was set
 	route    string        // for the metrics
 	db       string        // the database, once known
 	sql      bool          // errors are for a client of Hrana
@@ -45,10 +46,15 @@ func (w *recorder) Write(b []byte) (int, error) {
 }
 
 // beforeWrite sets the deadline of a write. It stays with the connection, so
-// every write needs a new one.
+// every write needs a new one, but for those that follow at once.
 func (w *recorder) beforeWrite() {
+	now := time.Now()
+	if now.Sub(w.began) < w.patience/32 {
+		return
+	}
+	w.began = now
 	// A writer without deadlines, as in tests, needs none.
-	_ = w.ctl.SetWriteDeadline(time.Now().Add(w.patience))
+	_ = w.ctl.SetWriteDeadline(now.Add(w.patience))
 }
 
 // Unwrap is for http.ResponseController.

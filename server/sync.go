@@ -141,7 +141,9 @@ func (s *Server) readBody(w *recorder, r *http.Request, take func(int64) error) 
 			}
 			buf = append(make([]byte, 0, int64(cap(buf))+grow), buf...)
 		}
-		s.extend(w)
+		if len(buf) > 0 { // the first time was given with the request
+			s.extend(w)
+		}
 		n, err := r.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		w.in += int64(n)

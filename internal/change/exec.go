@@ -51,6 +51,7 @@ type Executor struct {
 // running is the executor's state about the change that it runs.
 type running struct {
 	saved  map[idKey]int64 // ids set aside by reserve for inserts
+	free   *Event          // the first operation, if it inserts a row whose id reserve saw is not taken
 	forced map[int]int64   // ids that inserts must get, by operation
 	skip   map[int]string  // operations not to run, and why
 	res    []wire.OpResult
@@ -137,7 +138,7 @@ func (x *Executor) Cost() (time.Duration, int64) { return time.Since(x.began), x
 // reserve gives new ids to inserts whose id is taken before anything runs, so
 // that rows which refer to a later row of the same change find it.
 func (x *Executor) reserve(in []*Event) {
-	x.saved = nil
+	x.saved, x.free = nil, nil
 	freed := map[idKey]bool{}
 	for i, e := range in {
 		if e.Op > OpDelete || e.Table.NoRowid {
@@ -161,10 +162,15 @@ func (x *Executor) reserve(in []*Event) {
 			if freed[k] || x.strict {
 				continue
 			}
-			if taken, err := x.taken(r, e.RowID); err == nil && taken {
+			taken, err := x.taken(r, e.RowID)
+			switch {
+			case err != nil:
+			case taken:
 				if id, err := x.freeID(r); err == nil {
 					x.save(k, id)
 				}
+			case i == 0:
+				x.free = e
 			}
 		}
 	}

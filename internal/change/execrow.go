@@ -58,12 +58,11 @@ func hasNullKey(e *Event) bool {
 func (x *Executor) insertAuto(r *relation, e *Event) error {
 	asked := idKey{e.Table.Name, e.RowID}
 	id := e.RowID
-	saved, ok := x.saved[asked]
-	if ok {
-		id = saved
+	taken, check := false, x.free != e
+	if saved, ok := x.saved[asked]; ok {
+		id, check = saved, !IsPlaceholder(saved) // one that is forced: others have deleted the row since
 	}
-	taken := false
-	if !ok || !IsPlaceholder(id) { // one that is forced: others have deleted the row since
+	if check {
 		var err error
 		if taken, err = x.taken(r, id); err != nil {
 			return x.refuseRead(e, err)

@@ -19,6 +19,8 @@ const (
 	// walInMemory is how many bytes of a WAL are in memory. What is beyond, of
 	// large transactions, is in the -wal file.
 	walInMemory = 4 << 20
+	// walKept is how many chunks an empty WAL keeps.
+	walKept = 5
 )
 
 // walFile is the WAL of one connection.
@@ -151,14 +153,14 @@ func (w *walFile) writeSpill(b []byte, off int64) (err error) {
 	return err
 }
 
-// truncate gives memory and disk back.
-func (w *walFile) truncate(tls *libc.TLS, size int64) error {
+// truncate gives disk back, and memory but for some chunks.
+func (w *walFile) truncate(tls *libc.TLS, size int64, kept int) error {
 	w.size = min(w.size, size)
-	keep := (min(w.size, walInMemory) + walChunk - 1) / walChunk
-	for i := keep; i < int64(len(w.chunks)); i++ {
-		free(tls, w.chunks[i])
+	keep := min(len(w.chunks), max(kept, int(min(w.size, walInMemory)+walChunk-1)/walChunk))
+	for _, p := range w.chunks[keep:] {
+		free(tls, p)
 	}
-	w.chunks = w.chunks[:min(keep, int64(len(w.chunks)))]
+	w.chunks = w.chunks[:keep]
 	if w.spill == nil {
 		return nil
 	}
@@ -192,7 +194,7 @@ func walOpen(tls *libc.TLS, vfs, path, file uintptr, flags int32, outFlags uintp
 }
 
 func walClose(tls *libc.TLS, file uintptr) int32 {
-	err := walOf(file).truncate(tls, 0)
+	err := walOf(file).truncate(tls, 0, 0)
 	walFiles.remove((*memFile)(ptr(file)).handle)
 	if err != nil {
 		return lib.SQLITE_IOERR_CLOSE
@@ -217,7 +219,7 @@ func walWrite(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
 }
 
 func walTruncate(tls *libc.TLS, file uintptr, size int64) int32 {
-	if walOf(file).truncate(tls, size) != nil {
+	if walOf(file).truncate(tls, size, walKept) != nil {
 		return lib.SQLITE_IOERR_TRUNCATE
 	}
 	return lib.SQLITE_OK

@@ -172,29 +172,34 @@ func (p *execution) changes(x *change.Executor) error {
 		}
 		x.Seed(c, p.known.results[p.req.First+uint64(i)])
 	}
+	var only *change.Change // the first of one
 	for i := range fresh {
 		c, err := dec.Decode(fresh[i].Body)
 		if err != nil {
 			return err
 		}
 		x.Expect(c)
+		if len(fresh) == 1 {
+			only = c
+		}
 	}
 	for i := range fresh {
 		id := p.req.First + uint64(p.known.dup+i)
-		if err := p.change(x, &dec, id, &fresh[i]); err != nil {
+		if err := p.change(x, &dec, id, &fresh[i], only); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// change runs one change within a savepoint. If it leaves a foreign key
+// change runs one change, decoded or not, within a savepoint. If it leaves a foreign key
 // violated at its end, it is refused as a whole.
-func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w *wire.Change) error {
+func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w *wire.Change, c *change.Change) (err error) {
 	for _, deferred := range []bool{false, true} {
-		c, err := dec.Decode(w.Body)
-		if err != nil {
-			return err
+		if c == nil || deferred { // running one rewrites its ids
+			if c, err = dec.Decode(w.Body); err != nil {
+				return err
+			}
 		}
 		res, eff, violated, err := p.run(x, c, id, deferred)
 		if err != nil {
