@@ -7,12 +7,34 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/agentdb/agentdb/bench/workload"
 )
 
 // pusher is one agent of the load generator: push makes one durable single-row push.
 type pusher interface {
 	push() error
 	close() error
+}
+
+// texts are the bodies of the rows that an agent pushes, made before the clock runs.
+type texts struct {
+	list []string
+	next int
+}
+
+func newTexts(seed uint64) *texts {
+	source := workload.NewText(seed)
+	t := &texts{list: make([]string, 256)}
+	for i := range t.list {
+		t.list[i] = source.Sentence(100)
+	}
+	return t
+}
+
+func (t *texts) get() string {
+	t.next++
+	return t.list[t.next%len(t.list)]
 }
 
 // loadResult is what a run of the load generator achieved.

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/agentdb/agentdb/bench/workload"
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -97,7 +96,7 @@ func (l *ourLoad) agents(n, databases int, prefix string) ([]pusher, error) {
 	header := "Host: " + l.product.addr() + "\r\nAuthorization: Bearer " + l.product.token + "\r\nContent-Type: " + wire.ContentType + "\r\n"
 	agents := make([]pusher, n)
 	for i := range n {
-		a := &ourPusher{conn: newRaw(l.product.addr()), header: header, text: workload.NewText(uint64(i)), insert: cloneInsert(l.insert)}
+		a := &ourPusher{conn: newRaw(l.product.addr()), header: header, text: newTexts(uint64(i)), insert: cloneInsert(l.insert)}
 		for d := range databases {
 			if d%n == i || databases < n && d == i%databases {
 				a.replicas = append(a.replicas, newReplica(prefix+"-"+strconv.Itoa(d), int64(i)*1_000_000))
@@ -142,7 +141,7 @@ func newReplica(database string, firstRow int64) *replica {
 type ourPusher struct {
 	conn     *rawConn
 	header   string
-	text     *workload.Text
+	text     *texts
 	insert   *change.Change
 	replicas []*replica
 	next     int
@@ -155,7 +154,7 @@ func (p *ourPusher) push() error {
 	p.next++
 	rep.rowid++
 	e := &p.insert.Events[0]
-	e.RowID, e.New[0] = rep.rowid, sqlite.Text(p.text.Sentence(100))
+	e.RowID, e.New[0] = rep.rowid, sqlite.Text(p.text.get())
 	return p.send(rep, p.insert)
 }
 

@@ -18,11 +18,12 @@ import (
 // It connects when it has something to send, and again when the server has closed: the reference server closes after each
 // answer, and serves nobody else while a connection that it has accepted stays silent.
 type rawConn struct {
-	addr string
-	conn net.Conn // nil: not connected
-	br   *bufio.Reader
-	out  []byte
-	body []byte
+	addr  string
+	conn  net.Conn  // nil: not connected
+	since time.Time // when its deadline was set
+	br    *bufio.Reader
+	out   []byte
+	body  []byte
 }
 
 func newRaw(addr string) *rawConn { return &rawConn{addr: addr} }
@@ -43,6 +44,7 @@ func (c *rawConn) connect() (err error) {
 	if c.conn, err = net.Dial("tcp", c.addr); err != nil {
 		return err
 	}
+	c.since = time.Time{}
 	if c.br == nil {
 		c.br = bufio.NewReaderSize(c.conn, 16<<10)
 	}
@@ -55,8 +57,11 @@ func (c *rawConn) post(path, header string, body []byte) ([]byte, error) {
 	if err := c.connect(); err != nil {
 		return nil, err
 	}
-	if err := c.conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		return nil, err
+	if now := time.Now(); now.Sub(c.since) > time.Second {
+		if err := c.conn.SetDeadline(now.Add(time.Minute)); err != nil {
+			return nil, err
+		}
+		c.since = now
 	}
 	c.out = append(c.out[:0], "POST "...)
 	c.out = append(c.out, path...)

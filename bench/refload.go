@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-
-	"github.com/agentdb/agentdb/bench/workload"
 )
 
 const refHeader = "Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -15,7 +13,7 @@ const refHeader = "Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
 type refPusher struct {
 	conn      *rawConn
 	client    string
-	text      *workload.Text
+	text      *texts
 	id        int
 	batchOnly bool
 }
@@ -37,7 +35,7 @@ const (
 func newRefPushers(addr string, n int, batchOnly bool, firstID int) []pusher {
 	var agents []pusher
 	for i := range n {
-		agents = append(agents, &refPusher{conn: newRaw(addr), client: fmt.Sprintf("agent-%d-%d", firstID, i), text: workload.NewText(uint64(i)),
+		agents = append(agents, &refPusher{conn: newRaw(addr), client: fmt.Sprintf("agent-%d-%d", firstID, i), text: newTexts(uint64(i)),
 			id: firstID + i*1_000_000, batchOnly: batchOnly})
 	}
 	return agents
@@ -51,7 +49,7 @@ func (p *refPusher) push() error {
 	}
 	p.id++
 	in := notAutocommit()
-	return p.post(step{SQL: "BEGIN IMMEDIATE"}, step{SQL: markDDL, Cond: in}, step{SQL: rowUpsert, Args: []any{p.id, p.text.Sentence(100)}, Cond: in},
+	return p.post(step{SQL: "BEGIN IMMEDIATE"}, step{SQL: markDDL, Cond: in}, step{SQL: rowUpsert, Args: []any{p.id, p.text.get()}, Cond: in},
 		step{SQL: markUpsert, Args: []any{p.client, 0, p.id}, Cond: in}, step{SQL: "COMMIT", Cond: in})
 }
 
