@@ -69,6 +69,9 @@ type Event struct {
 	Effect  bool // what happened
 	renamed bool // an insert that got another id than was
 	waits   bool // an update of which New is not known yet, see settleBlobs
+	// vain says that an update's new key was taken at its author's when it was
+	// last run there: whoever speaks of that key later means another row.
+	vain bool
 
 	Table    *Table // of row events
 	RowID    int64  // before an update or delete, of an insert
@@ -141,8 +144,7 @@ func (c *Change) ChangesSchema() bool {
 // rowid: ids that other changes refer to mean what they did.
 func (c *Change) Still() bool {
 	for i := range c.Events {
-		e := &c.Events[i]
-		if e.Effect && (e.Op == OpDelete || e.Op == OpUpdate && e.NewRowID != e.RowID) && !e.Table.NoRowid && !e.Shadow() {
+		if e := &c.Events[i]; !e.still() && e.rowsOf() != "" {
 			return false
 		}
 	}

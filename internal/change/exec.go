@@ -114,7 +114,10 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 			if strings.HasPrefix(why, "FOREIGN KEY") {
 				kind = "foreign-key"
 			}
-			x.inVain(x.moving(e))
+			if m := x.moving(e); m != nil {
+				x.inVain(m)
+				e.vain = true
+			}
 			if err := x.reject(e, kind, why, nil); err != nil {
 				return nil, err
 			}

@@ -1,6 +1,10 @@
 package change
 
-import "github.com/agentdb/agentdb/internal/wire"
+import (
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/wire"
+)
 
 // travels follows rows since the base of the changes to come, in the order of
 // the commits: which were deleted or moved by others, and where they are.
@@ -80,36 +84,91 @@ func (t *travels) rows() map[idKey]int64 {
 	return t.gone
 }
 
+// touch is what an effect did to a row's id: it gave it out, took it away, or
+// replaced it by another.
+type touch struct {
+	op       Op
+	table    string
+	from, to int64
+}
+
+// touches returns what the change's effects did to ids, without the inserts
+// unless they are wanted.
+func (c *Change) touches(inserts bool) []touch {
+	var list []touch
+	for i := range c.Events {
+		e := &c.Events[i]
+		if !inserts && e.still() {
+			continue
+		}
+		table := e.rowsOf()
+		if table == "" || e.Op == OpUpdate && e.still() || c.rewritten(i, table) {
+			continue
+		}
+		list = append(list, touch{e.Op, table, e.RowID, e.NewRowID})
+	}
+	return list
+}
+
+// rowsOf returns the table whose rows an effect is about: its own, or the
+// full-text table that keeps its rows there; "" if it is about none.
+func (e *Event) rowsOf() string {
+	if !e.Effect || e.Op > OpDelete || e.Table.NoRowid {
+		return ""
+	}
+	if !e.Shadow() {
+		return e.Table.Name
+	}
+	name, ok := strings.CutSuffix(e.Table.Name, contentSuffix)
+	if !ok || !shadowColumns(e.Table, contentSuffix) {
+		return ""
+	}
+	return name
+}
+
+const contentSuffix = "_content"
+
+// rewritten reports whether event i is one half of an update of a full-text
+// row, which deletes it and inserts it again.
+func (c *Change) rewritten(i int, table string) bool {
+	e := &c.Events[i]
+	if table == e.Table.Name || e.Op == OpUpdate {
+		return false
+	}
+	step, other := 1, OpInsert
+	if e.Op == OpInsert {
+		step, other = -1, OpDelete
+	}
+	for j := i + step; j >= 0 && j < len(c.Events); j += step {
+		if o := &c.Events[j]; o.Effect && o.Table != nil && o.Table.Name == e.Table.Name {
+			return o.Op == other && o.RowID == e.RowID
+		}
+	}
+	return false
+}
+
 // Foreign tells the executor about a commit made by others since the base of
 // the changes to come: references to rows that it deleted are dead, even if
 // the id is in use again, and references to rows that it moved follow.
 func (x *Executor) Foreign(c *Change) {
-	for i := range c.Events {
-		e := &c.Events[i]
-		if !e.Effect || e.Op > OpDelete || e.Table.NoRowid {
-			continue
+	for _, t := range c.touches(false) {
+		to := t.to
+		if t.op == OpDelete {
+			to = placeholder(t.from)
 		}
-		switch {
-		case e.Op == OpDelete:
-			x.went.follow(idKey{e.Table.Name, e.RowID}, placeholder(e.RowID))
-		case e.Op == OpUpdate && e.NewRowID != e.RowID:
-			x.went.follow(idKey{e.Table.Name, e.RowID}, e.NewRowID)
-		}
+		x.went.follow(idKey{t.table, t.from}, to)
 	}
 }
 
 // Own tells the executor about a commit of its own replica since the base:
 // the rows it put somewhere are this replica's, whatever had their id before.
 func (x *Executor) Own(c *Change) {
-	for i := range c.Events {
-		e := &c.Events[i]
-		if e.Effect && !e.still() || e.Effect && e.Op == OpInsert && !e.Table.NoRowid {
-			if e.Op != OpInsert {
-				delete(x.went.at, idKey{e.Table.Name, e.RowID})
-			}
-			if e.Op != OpDelete {
-				x.went.put(idKey{e.Table.Name, e.NewRowID})
-			}
+	for _, t := range c.touches(true) {
+		if t.op != OpInsert {
+			delete(x.went.at, idKey{t.table, t.from})
+		}
+		if t.op != OpDelete {
+			x.went.put(idKey{t.table, t.to})
 		}
 	}
 }
@@ -117,17 +176,14 @@ func (x *Executor) Own(c *Change) {
 // Moves returns what Foreign, or Own, needs to know of a commit, without values.
 func (c *Change) Moves(own bool) *Change {
 	out := &Change{}
-	names := map[*Table]*Table{}
-	for i := range c.Events {
-		e := &c.Events[i]
-		if e.Effect && e.Op <= OpDelete && !e.Table.NoRowid && (!e.still() || own && e.Op == OpInsert) && !e.Shadow() {
-			t := names[e.Table]
-			if t == nil {
-				t = &Table{Name: e.Table.Name}
-				names[e.Table] = t
-			}
-			out.Events = append(out.Events, Event{Op: e.Op, Effect: true, Table: t, RowID: e.RowID, NewRowID: e.NewRowID})
+	tables := map[string]*Table{}
+	for _, m := range c.touches(own) {
+		t := tables[m.table]
+		if t == nil {
+			t = &Table{Name: m.table}
+			tables[m.table] = t
 		}
+		out.Events = append(out.Events, Event{Op: m.op, Effect: true, Table: t, RowID: m.from, NewRowID: m.to})
 	}
 	return out
 }

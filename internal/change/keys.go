@@ -16,6 +16,7 @@ type move struct {
 	from, to       idKey  // of a row that is identified by its id
 	oldKey, newKey string // of one with a natural key
 	old, new       rowKey
+	vain           bool // the author's row kept its key, and the new one is another's
 }
 
 // natural reports whether an event's row is found by its natural key.
@@ -33,9 +34,9 @@ func (x *Executor) moving(e *Event) *move {
 		if e.NewRowID == e.RowID || e.Table.NoRowid {
 			return nil
 		}
-		return &move{from: idKey{e.Table.Name, e.RowID}, to: idKey{e.Table.Name, e.NewRowID}}
+		return &move{from: idKey{e.Table.Name, e.RowID}, to: idKey{e.Table.Name, e.NewRowID}, vain: e.vain}
 	}
-	m := &move{old: make(rowKey, len(e.Table.Cols)), new: make(rowKey, len(e.Table.Cols))}
+	m := &move{old: make(rowKey, len(e.Table.Cols)), new: make(rowKey, len(e.Table.Cols)), vain: e.vain}
 	moved := false
 	for _, i := range e.Table.PK {
 		if !e.Known.has(i) {
@@ -57,7 +58,7 @@ func (x *Executor) moving(e *Event) *move {
 // means the one that still has the old.
 func (x *Executor) inVain(m *move) {
 	switch {
-	case m == nil:
+	case m == nil || m.vain:
 	case m.old == nil:
 		x.setTo(m.to, x.resolve(m.from.table, m.from.id))
 	default:
@@ -75,9 +76,13 @@ func (x *Executor) done(m *move, id int64) {
 	case m == nil:
 	case m.old == nil:
 		x.setTo(m.from, id)
-		x.setTo(m.to, id)
+		if !m.vain {
+			x.setTo(m.to, id)
+		}
 	default:
-		delete(x.keys, m.newKey)
+		if !m.vain {
+			delete(x.keys, m.newKey)
+		}
 		x.keys[m.oldKey] = m.new
 	}
 }
@@ -91,7 +96,7 @@ func (x *Executor) move(r *relation, e *Event) error {
 	if err := x.update(r, e); err != nil {
 		return err
 	}
-	if x.rejected() {
+	if e.vain = m != nil && x.rejected(); e.vain {
 		x.inVain(m)
 	} else {
 		x.done(m, e.NewRowID)

@@ -39,6 +39,16 @@ func (c *Change) Bare() bool {
 	return intents
 }
 
+// InVain marks the updates that give rows other keys as not done: the change
+// was taken back.
+func (x *Executor) InVain(c *Change) {
+	for i := range c.Events {
+		if e := &c.Events[i]; x.moving(e) != nil {
+			e.vain = true
+		}
+	}
+}
+
 // HasEffects reports whether the change has any effects.
 func (c *Change) HasEffects() bool {
 	for i := range c.Events {

@@ -75,6 +75,30 @@ func (n *Renumbering) Final(c *Change, res []wire.OpResult) []wire.OpResult {
 	return out
 }
 
+// Evict makes room for the rows of an executed change that is to run again. What
+// has one of their ids, and is in no change, is gone on the server.
+func (n *Renumbering) Evict(c *Change, res []wire.OpResult) error {
+	in := c.Intents()
+	for _, op := range n.Final(c, res) {
+		if op.Code != wire.OpNewID || int(op.Index) >= len(in) || in[op.Index].Table == nil {
+			continue
+		}
+		k := idKey{in[op.Index].Table.Name, op.NewID}
+		r := n.x.cap.schema.find(k.table)
+		if _, leaves := n.moves[k]; leaves || r == nil || !r.autoKey() || IsPlaceholder(k.id) {
+			continue
+		}
+		there, err := n.x.taken(r, k.id)
+		if err != nil {
+			return err
+		}
+		if there {
+			n.moves[k] = placeholder(k.id)
+		}
+	}
+	return nil
+}
+
 // Acked tells about a change that the server executed, with these results.
 func (n *Renumbering) Acked(c *Change, res []wire.OpResult) {
 	n.x.Seed(c, res)
@@ -95,6 +119,8 @@ func (n *Renumbering) Acked(c *Change, res []wire.OpResult) {
 			n.moves[idKey{e.Table.Name, e.NewRowID}] = r.NewID
 		case r.Code == wire.OpRejected && e.Op == OpInsert:
 			n.refused = append(n.refused, e)
+		case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !n.x.refersByID(e.Table.Name):
+			n.moves[idKey{e.Table.Name, e.NewRowID}] = n.x.resolve(e.Table.Name, e.RowID)
 		}
 	}
 }
@@ -172,8 +198,8 @@ func (n *Renumbering) run() error {
 	return nil
 }
 
-// clear moves rows out of the way of those whose id is final: pending ones, and
-// those that have a key, and may have any rowid.
+// clear moves rows out of the way of those whose id is final: pending ones, those
+// that have a key, and may have any rowid, and those that are gone on the server.
 func (n *Renumbering) clear() error {
 	for _, to := range n.targets() {
 		r := n.x.cap.schema.find(to.table)
@@ -184,7 +210,11 @@ func (n *Renumbering) clear() error {
 		if err != nil {
 			return err
 		}
-		if !there || len(r.PK) == 0 && !n.pending[to] {
+		if !there {
+			continue
+		}
+		if len(r.PK) == 0 && !n.pending[to] {
+			n.moves[to] = placeholder(to.id)
 			continue
 		}
 		for k, id := range n.moves {

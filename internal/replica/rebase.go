@@ -282,6 +282,7 @@ func (x *exchange) redoOne(c *sqlite.Conn, k *change.Capture, e *change.Executor
 		}
 		e.Back(ch)
 		kept = ch.IntentsOnly()
+		e.InVain(kept)
 		e.Rewrite(kept) // what it refers to may be gone, or elsewhere
 		return kept, nil, k.Abandon()
 	}

@@ -57,7 +57,7 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 	n := change.NewRenumbering(k)
 	e := change.NewExecutor(k)
 	m.tell(n, e)
-	if err := m.moveRows(k, n); err != nil {
+	if err := m.moveRows(k, n, list, acked); err != nil {
 		return done, err
 	}
 	if err := k.Guard(); err != nil {
@@ -107,11 +107,19 @@ func undo(c *sqlite.Conn, k *change.Capture, list []mine) error {
 }
 
 // moveRows gives the rows that are in no change the ids that they have now.
-func (m *moved) moveRows(k *change.Capture, n *change.Renumbering) error {
+func (m *moved) moveRows(k *change.Capture, n *change.Renumbering, list []mine, acked uint64) error {
 	k.Suspend()
 	defer k.Resume()
 	if err := n.Moved(); err != nil {
 		return err
+	}
+	for _, my := range list {
+		if my.id > acked {
+			break
+		}
+		if err := n.Evict(my.ch, m.results[my.id]); err != nil {
+			return err
+		}
 	}
 	return n.Run()
 }
