@@ -10,6 +10,9 @@ import (
 // TestAdoptLargeFile: a file with more rows than a server takes in one
 // transaction is joined in several, and its references hold.
 func TestAdoptLargeFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("large")
+	}
 	srv := agentdbtest.NewServer(t)
 	path := tmp(t)
 	raw(t, path, `PRAGMA foreign_keys=OFF;

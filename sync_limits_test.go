@@ -162,6 +162,9 @@ func dropTransaction(t *testing.T, mode agentdb.SyncMode, schema bool) {
 // TestTooLargeToCommit: a transaction that no server would take is refused
 // where it is made.
 func TestTooLargeToCommit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("large")
+	}
 	srv := agentdbtest.NewServer(t)
 	a := agent(t, srv, agentdb.SyncFull)
 	runSQL(t, a, tasks)

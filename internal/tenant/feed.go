@@ -59,9 +59,15 @@ func (f *feeds) wake(name string) {
 	}
 }
 
-// polls reports whether a request waits for news if there are none.
-func polls(req *wire.Request) bool {
-	return req.Mode == wire.ModePull && len(req.Changes) == 0 && req.Strict == nil && req.WaitMS > 0
+// polls reports whether a request may be answered without opening the database:
+// it only asks for news.
+func (m *Manager) polls(name string, req *wire.Request) bool {
+	if req.Mode != wire.ModePull || len(req.Changes) > 0 || req.Strict != nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.closed && (req.WaitMS > 0 || m.dbs[name] == nil)
 }
 
 // poll returns when there is a commit after the request's base, without an
@@ -90,6 +96,9 @@ func (m *Manager) poll(ctx context.Context, name string, req *wire.Request) (*An
 			}
 			m.stats.waiting.Add(1)
 			defer m.stats.waiting.Add(-1)
+		}
+		if req.WaitMS == 0 {
+			return &Answer{Response: resp}, nil
 		}
 		select {
 		case <-news:

@@ -101,6 +101,25 @@ func TestPollsHoldNothing(t *testing.T) {
 	}
 }
 
+// TestQuietSyncOpensNothing: whoever has all there is gets an answer without
+// the database being opened.
+func TestQuietSyncOpensNothing(t *testing.T) {
+	m, _ := newStored(t, tenant.Config{IdleClose: 4 * time.Millisecond})
+	cs := captured(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)", "INSERT INTO t(v) VALUES('x')")
+	res := send(t, m, &wire.Request{Replica: wire.ReplicaID{1}, First: 1, Changes: cs[:1]})
+	old := res.Head
+	res = send(t, m, &wire.Request{Replica: wire.ReplicaID{1}, First: 2, Chain: res.LastChain, Changes: cs[1:]})
+	until(t, func() bool { return m.Stats().Open == 0 })
+	req := wire.Request{Replica: wire.ReplicaID{1}, First: 3, Chain: res.LastChain, Mode: wire.ModePull, Base: res.Head}
+	if got := send(t, m, &req); got.Status != wire.StatusOK || got.Last != 2 || got.Head != res.Head || m.Stats().Open != 0 {
+		t.Errorf("%+v, %d open", got, m.Stats().Open)
+	}
+	req.Base = old
+	if got := send(t, m, &req); len(got.Commits) != 1 || got.Head != res.Head {
+		t.Errorf("one that has less: %+v", got)
+	}
+}
+
 // TestPollEnds: a poll without news says where the replica stands, and one of
 // a file that the server knows otherwise doesn't wait.
 func TestPollEnds(t *testing.T) {

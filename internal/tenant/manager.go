@@ -406,7 +406,7 @@ func (m *Manager) Sync(ctx context.Context, name string, acc Access, create bool
 	if (pushes || moves) && !acc.Has(AccessPush) || pulls && !acc.Has(AccessPull) {
 		return nil, ErrForbidden
 	}
-	if polls(req) {
+	if m.polls(name, req) {
 		ans, err := m.poll(ctx, name, req)
 		if ans != nil || err != nil && !(create && errors.Is(err, ErrNotFound)) {
 			return ans, err
