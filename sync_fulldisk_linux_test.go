@@ -49,6 +49,7 @@ func TestFullDisk(t *testing.T) {
 // inNamespace runs this test again where it is root and may mount.
 func inNamespace(t *testing.T, env ...string) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDisk$", "-test.v")
+	cmd.WaitDelay = 10 * time.Second // a server may be left over
 	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
@@ -114,7 +115,6 @@ func freeAddr(t *testing.T) string {
 func (s *serverProcess) start() {
 	s.cmd = exec.Command(os.Args[0], "-test.run=^TestFullDisk$")
 	s.cmd.Env = append(os.Environ(), fullDiskServe+"="+s.dir+" "+s.addr)
-	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
 	if err == nil {
 		err = s.cmd.Start()
