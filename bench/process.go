@@ -75,9 +75,10 @@ func freeAddr() (string, error) {
 
 // usage is what a process holds: resident memory in bytes and open descriptors.
 type usage struct {
-	rss float64
-	fds int
-	cpu time.Duration
+	rss   float64
+	fds   int
+	store int // of them, those of our store's files, which all databases share
+	cpu   time.Duration
 }
 
 func usageOf(pid int) (usage, error) {
@@ -101,6 +102,11 @@ func usageOf(pid int) (usage, error) {
 		return usage{}, err
 	}
 	u.fds = len(fds)
+	for _, fd := range fds {
+		if to, err := os.Readlink(dir + "/fd/" + fd.Name()); err == nil && filepath.Base(filepath.Dir(to)) == "history" {
+			u.store++
+		}
+	}
 	stat, err := os.ReadFile(dir + "/stat")
 	if err != nil {
 		return usage{}, err

@@ -83,10 +83,10 @@ func (o Options) withDefaults() Options {
 		o.CacheBytes = 16 << 20
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 16 << 20
+		o.MemTableBytes = 8 << 20
 	}
 	if o.ImageBytes == 0 {
-		o.ImageBytes = 8 << 20
+		o.ImageBytes = 6 << 20
 	}
 	if o.Handles == 0 {
 		o.Handles = 2048

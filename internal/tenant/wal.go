@@ -23,7 +23,7 @@ const (
 const (
 	checkpointFrames = 1000
 	checkpointSmall  = 16
-	maxFrames        = 16 << 20 / frameSize
+	maxFrames        = 12 << 20 / frameSize
 )
 
 // walReader takes the pages that each commit changed out of the WAL.
