@@ -72,6 +72,7 @@ type inFlight struct {
 	start     int   // len(events)
 	suspended bool
 	objects   map[string]string // the schema before a DDL statement
+	again     bool              // an insert is the second half of an update, see Event.again
 }
 
 type savepoint struct {

@@ -72,6 +72,9 @@ type Event struct {
 	// vain says that an update's new key was taken at its author's when it was
 	// last run there: whoever speaks of that key later means another row.
 	vain bool
+	// again says that an insert into a full-text table, or into where it keeps
+	// its rows, is the second half of an update, which deletes its row first.
+	again bool
 
 	Table    *Table // of row events
 	RowID    int64  // before an update or delete, of an insert

@@ -33,14 +33,15 @@ const (
 //	view byte
 //	tables: bytes, count, then each: name, flags (1 NoRowid, 2 has IPK), IPK if any,
 //	        columns: count, names; primary key: count, indexes
-//	events: count, then each: head byte (op, 8 intent, 16 effect, 32 moved, 64 vain),
+//	events: count, then each: head byte (op, 8 intent, 16 effect, 32 moved, 64 vain or again),
 //	        then by op, see appendEvent
 //	sequences: count, then each: table name, before+1, after+1
 const (
 	headIntent = 1 << 3
 	headEffect = 1 << 4
 	headMoved  = 1 << 5
-	headVain   = 1 << 6
+	headVain   = 1 << 6 // of an update
+	headAgain  = 1 << 6 // of an insert
 	headOps    = 7
 	headAll    = headOps | headIntent | headEffect | headMoved | headVain
 )
@@ -193,6 +194,9 @@ func (e *encoder) event(ev *Event) {
 	}
 	if ev.vain && head&headIntent != 0 {
 		head |= headVain
+	}
+	if ev.again {
+		head |= headAgain
 	}
 	e.b = append(e.b, head)
 	switch ev.Op {
@@ -469,10 +473,13 @@ func readTable(r *wire.Reader) *Table {
 
 func readEvent(r *wire.Reader, ev *Event, tables []*Table) {
 	head := r.Byte()
-	if head&^headAll != 0 || head&(headMoved|headVain) != 0 && Op(head&headOps) != OpUpdate || head&(headVain|headIntent) == headVain {
+	op, intent := Op(head&headOps), head&headIntent != 0
+	ev.Op, ev.Intent, ev.Effect = op, intent, head&headEffect != 0
+	ev.vain = op == OpUpdate && head&headVain != 0
+	ev.again = op == OpInsert && head&headAgain != 0
+	if head&^headAll != 0 || head&headMoved != 0 && op != OpUpdate || ev.vain && !intent || head&headVain != 0 && !ev.vain && !ev.again {
 		r.Fail("bad head %#x of an event", head)
 	}
-	ev.Op, ev.Intent, ev.Effect, ev.vain = Op(head&headOps), head&headIntent != 0, head&headEffect != 0, head&headVain != 0
 	switch ev.Op {
 	case OpDDL:
 		ev.Kind = DDLKind(r.Byte())

@@ -274,7 +274,10 @@ func TestCodecBadHeads(t *testing.T) {
 		ok    bool
 	}{
 		"insert":                       {[]byte{insert | headIntent, 0, 6, 0}, true},
-		"bit 6":                        {[]byte{insert | 1<<6, 0, 6, 0}, false},
+		"insert, again":                {[]byte{insert | headAgain, 0, 6, 0}, true},
+		"delete, bit 6":                {[]byte{del | 1<<6, 0, 6, 0}, false},
+		"update, in vain":              {[]byte{update | headIntent | headVain, 0, 6, 0, 1, 0}, true},
+		"effect, in vain":              {[]byte{update | headEffect | headVain, 0, 6, 0, 1, 0}, false},
 		"bit 7":                        {[]byte{insert | 1<<7, 0, 6, 0}, false},
 		"insert, moved":                {[]byte{insert | headMoved, 0, 6, 8, 0}, false},
 		"insert, moved, and no id":     {[]byte{insert | headMoved, 0, 6, 0}, false},

@@ -203,10 +203,13 @@ func (x *Executor) overwritten(r *relation, e *Event, was *found, rowid int64, k
 		Key:    keyJSON(&r.Table, rowid, was.vals),
 		Losing: x.rowJSON(r.Name, was),
 	}
-	switch kind {
-	case "delete":
+	switch {
+	case kind == "delete" && x.next != nil:
+		c.Kind, c.Message = "overwrite", "overwritten by a replica that had not seen these values"
+		c.Winning = eventJSON(x.next.asWritten(r))
+	case kind == "delete":
 		c.Message = "deleted by a replica that had not seen these values"
-	case "merge":
+	case kind == "merge":
 		c.Message = "inserted again with the same key"
 	default:
 		c.Message = "overwritten by a replica that had not seen these values"

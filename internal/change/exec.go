@@ -57,6 +57,8 @@ type running struct {
 	res    []wire.OpResult
 
 	op    int       // index of the running operation
+	next  *Event    // the insert that makes the running delete an update, see Event.again
+	lost  bool      // the last delete found no row, or was refused
 	wrote int64     // rows that its last statement wrote itself
 	began time.Time // when it did
 	spent int64     // bytes of values recorded before it
@@ -108,8 +110,12 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 	in := c.Intents()
 	x.reserve(in)
 	for i, e := range in {
-		x.op, x.began, x.spent = i, time.Now(), x.cap.bytes
+		x.op, x.began, x.spent, x.next = i, time.Now(), x.cap.bytes, nil
+		if e.Op == OpDelete && i+1 < len(in) && in[i+1].again && in[i+1].Table.Name == e.Table.Name {
+			x.next = in[i+1]
+		}
 		if why, ok := x.skip[i]; ok {
+			x.lost = x.lost || e.Op == OpDelete
 			kind := "raise"
 			if strings.HasPrefix(why, "FOREIGN KEY") {
 				kind = "foreign-key"
@@ -211,6 +217,9 @@ func (x *Executor) run(e *Event) error {
 	x.mapReferences(r, e)
 	switch e.Op {
 	case OpInsert:
+		if e.again && x.lost {
+			return x.reject(e, "missing", "the row was deleted", nil)
+		}
 		return x.insert(r, e)
 	case OpUpdate:
 		return x.move(r, e)

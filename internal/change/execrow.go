@@ -133,7 +133,9 @@ func (x *Executor) insertRow(r *relation, e *Event, keepID bool) error {
 	if err := bindAll(st, n, e.New); err != nil {
 		return err
 	}
+	x.cap.again = e.again
 	refused, err := x.doRow(st)
+	x.cap.again = false
 	if err != nil {
 		return err
 	}
@@ -379,6 +381,7 @@ func (x *Executor) checkStrict(r *relation, e *Event, cur *found) error {
 }
 
 func (x *Executor) delete(r *relation, e *Event) error {
+	x.lost = true
 	cur, err := x.target(r, e)
 	if err != nil {
 		return x.refuseRead(e, err)
@@ -414,6 +417,7 @@ func (x *Executor) delete(r *relation, e *Event) error {
 	if refused != nil {
 		return x.refuse(r, e, refused)
 	}
+	x.lost = false
 	if changed {
 		x.note(wire.OpMerged, 0)
 		return x.overwritten(r, e, cur, cur.rowid, "delete")

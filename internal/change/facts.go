@@ -14,6 +14,7 @@ type facts struct {
 	direct []string // tables, views and virtual tables named by the statement itself
 	steps  []step   // writes by triggers
 	finds  bool     // updates or deletes rows
+	update bool     // is an UPDATE
 	ddlFacts
 	pragma string
 	vacuum bool
@@ -59,6 +60,7 @@ func (k *Capture) observe(a sqlite.Action) bool {
 		if a.Trigger == "" {
 			f.direct = appendNew(f.direct, a.Arg1)
 			f.finds = f.finds || a.Code != sqlite.ActInsert
+			f.update = f.update || a.Code == sqlite.ActUpdate
 		} else {
 			f.steps = append(f.steps, step{a.Trigger, a.Arg1})
 		}

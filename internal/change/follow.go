@@ -1,6 +1,7 @@
 package change
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/wire"
@@ -93,21 +94,44 @@ type touch struct {
 }
 
 // touches returns what the change's effects did to ids, without the inserts
-// unless they are wanted.
+// unless they are wanted. An update of a full-text row is one, though it
+// deletes the row and inserts it again.
 func (c *Change) touches(inserts bool) []touch {
 	var list []touch
 	for i := range c.Events {
 		e := &c.Events[i]
-		if !inserts && e.still() {
+		if !inserts && e.still() && !e.again {
 			continue
 		}
 		table := e.rowsOf()
-		if table == "" || e.Op == OpUpdate && e.still() || c.rewritten(i, table) {
+		if table == "" || e.Op == OpUpdate && e.still() {
 			continue
 		}
-		list = append(list, touch{e.Op, table, e.RowID, e.NewRowID})
+		t := touch{e.Op, table, e.RowID, e.NewRowID}
+		if n := lastDelete(list, table); e.again && n >= 0 {
+			t.op, t.from = OpUpdate, list[n].from
+			list = slices.Delete(list, n, n+1)
+			if t.from == t.to {
+				continue
+			}
+		}
+		list = append(list, t)
 	}
 	return list
+}
+
+// lastDelete returns the index of the last touch of a table's rows if it is a
+// delete, else -1.
+func lastDelete(list []touch, table string) int {
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].table == table {
+			if list[i].op == OpDelete {
+				return i
+			}
+			break
+		}
+	}
+	return -1
 }
 
 // rowsOf returns the table whose rows an effect is about: its own, or the
@@ -127,25 +151,6 @@ func (e *Event) rowsOf() string {
 }
 
 const contentSuffix = "_content"
-
-// rewritten reports whether event i is one half of an update of a full-text
-// row, which deletes it and inserts it again.
-func (c *Change) rewritten(i int, table string) bool {
-	e := &c.Events[i]
-	if table == e.Table.Name || e.Op == OpUpdate {
-		return false
-	}
-	step, other := 1, OpInsert
-	if e.Op == OpInsert {
-		step, other = -1, OpDelete
-	}
-	for j := i + step; j >= 0 && j < len(c.Events); j += step {
-		if o := &c.Events[j]; o.Effect && o.Table != nil && o.Table.Name == e.Table.Name {
-			return o.Op == other && o.RowID == e.RowID
-		}
-	}
-	return false
-}
 
 // Foreign tells the executor about a commit made by others since the base of
 // the changes to come: references to rows that it deleted are dead, even if

@@ -67,6 +67,7 @@ func (k *Capture) add(r *relation, ev Event, depth int) {
 	switch {
 	case r.kind == relShadow:
 		if f != nil && f.vtab != nil && r.content != nil && r.content.Name == f.vtab.Name {
+			ev.again = ev.Op == OpInsert && (k.again || f.update && k.deletedLast(r))
 			k.push(contentIntent(r, ev))
 		}
 	case k.schema.vtabs:
@@ -76,6 +77,16 @@ func (k *Capture) add(r *relation, ev Event, depth int) {
 		ev.Intent = depth == 0 || depth == 1 && f != nil && f.view
 	}
 	k.push(ev)
+}
+
+// deletedLast reports whether the running statement's last event on r is a delete.
+func (k *Capture) deletedLast(r *relation) bool {
+	for i := len(k.events) - 1; i >= k.start; i-- {
+		if e := &k.events[i]; e.Effect && e.Table == &r.Table {
+			return e.Op == OpDelete
+		}
+	}
+	return false
 }
 
 // inDDLOf reports whether rows of r change as part of a schema change of r
@@ -144,7 +155,7 @@ func (e *Event) diff(r *relation) {
 // write to the FTS5 table.
 func contentIntent(r *relation, ev Event) Event {
 	x := r.content
-	in := Event{Op: ev.Op, Intent: true, Table: &x.Table, RowID: ev.RowID, NewRowID: ev.NewRowID}
+	in := Event{Op: ev.Op, Intent: true, Table: &x.Table, RowID: ev.RowID, NewRowID: ev.NewRowID, again: ev.again}
 	n := len(x.Cols)
 	if ev.New != nil {
 		in.New = ev.New[:n:n]

@@ -95,7 +95,7 @@ func sameIntents(a, b *Change) bool {
 // sameIntent reports whether captured, a whole event, says what e does.
 func (e *Event) sameIntent(captured *Event) bool {
 	if e.Op != captured.Op || e.RowID != captured.RowID || e.NewRowID != captured.NewRowID ||
-		e.Kind != captured.Kind || (e.Table == nil) != (captured.Table == nil) {
+		e.Kind != captured.Kind || e.again != captured.again || (e.Table == nil) != (captured.Table == nil) {
 		return false
 	}
 	if e.Table == nil {
