@@ -50,7 +50,7 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 			w.db = name
 			return func() hrana.Conn { return s.dbs.SQL(name, cfg) }, err
 		},
-		Explain: explainSQL,
+		Explain: s.explainSQL,
 		Send:    func(ctx context.Context, msg []byte) error { return s.sendSocket(ctx, ws, msg) },
 	})
 	pings := make(chan struct{})
@@ -65,9 +65,13 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 	return s.closeSocket(ws, err)
 }
 
-// explainSQL is what a client of Hrana may know of any error.
-func explainSQL(err error) *hrana.Error {
+// explainSQL is what a client on a WebSocket may know of any error. The rest is
+// in the log.
+func (s *Server) explainSQL(err error) *hrana.Error {
 	p := asProblem(err)
+	if p.code == CodeInternal {
+		s.log.Error("socket", "error", err.Error())
+	}
 	return &hrana.Error{Message: p.message, Code: p.sqlCode()}
 }
 

@@ -118,8 +118,8 @@ func TestSocket(t *testing.T) {
 	}
 	k.expect(map[int]string{0: `"open_stream"`, 1: `"open_stream"`, 2: `"rows":[]`, 3: `"response_ok"`, 4: `"affected_row_count":1`})
 	// Stream 2 waits for stream 1, which the socket goes on to serve.
-	k.send(execute(5, 2, "SELECT count(*) FROM t"), request(6, `"type":"get_autocommit","stream_id":1`), execute(7, 1, "COMMIT"))
-	k.expect(map[int]string{5: `"value":"1"`, 6: `"is_autocommit":false`, 7: `"response_ok"`})
+	k.send(execute(5, 2, "INSERT INTO t VALUES(0) RETURNING (SELECT count(*) FROM t)"), request(6, `"type":"get_autocommit","stream_id":1`), execute(7, 1, "COMMIT"))
+	k.expect(map[int]string{5: `"value":"2"`, 6: `"is_autocommit":false`, 7: `"response_ok"`})
 	k.send(request(8, `"type":"store_sql","sql_id":1,"sql":"SELECT 42"`),
 		request(9, `"type":"execute","stream_id":2,"stmt":{"sql_id":1}`),
 		request(10, `"type":"close_sql","sql_id":1`),

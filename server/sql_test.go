@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,6 +25,7 @@ type sqlServer struct {
 func newSQL(t *testing.T, cfg server.Config) *sqlServer {
 	t.Helper()
 	cfg.DataDir = t.TempDir()
+	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	srv, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -236,8 +238,8 @@ func TestSQLTransactionOverRequests(t *testing.T) {
 	if a.Baton == "" || a.Results[2].Response.IsAutocommit {
 		t.Fatalf("%+v", a)
 	}
-	if got := s.pipeline("", "SELECT 1").codes(); got != "SQLITE_BUSY" {
-		t.Errorf("beside a transaction: %s", got)
+	if got := s.pipeline("", "INSERT INTO t VALUES(0)", "BEGIN IMMEDIATE", "SELECT count(*) FROM t"); got.codes() != "SQLITE_BUSY SQLITE_BUSY ok" || got.text(2) != "0" {
+		t.Errorf("beside a transaction: %s, %s rows", got.codes(), got.text(2))
 	}
 	b := s.pipeline(a.Baton, "SELECT count(*) FROM t", "SAVEPOINT a", "INSERT INTO t VALUES(2)", "ROLLBACK TO a", "RELEASE a")
 	if b.text(0) != "1" || b.Baton == "" || b.Baton == a.Baton {
@@ -262,8 +264,8 @@ func TestSQLAbandonedTransaction(t *testing.T) {
 	s.pipeline("", "CREATE TABLE t(x)")
 	a := s.pipeline("", "BEGIN CONCURRENT;", "INSERT INTO t VALUES(1)")
 	start := time.Now()
-	if got := s.pipeline("", "SELECT count(*) FROM t").text(0); got != "0" {
-		t.Errorf("%s rows of an abandoned transaction", got)
+	if got := s.pipeline("", "INSERT INTO t VALUES(2)", "SELECT group_concat(x) FROM t").text(1); got != "2" {
+		t.Errorf("rows %s after an abandoned transaction", got)
 	}
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it blocked others for %v", took)
@@ -444,6 +446,56 @@ func TestSQLFromWebPages(t *testing.T) {
 			t.Errorf("%+v: %d, allows %q", c, w.Code, got)
 		}
 	}
+}
+
+func TestSQLReadsBesideWrites(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true, Limits: server.Limits{BusyTimeout: 10 * time.Second, TransactionIdle: 20 * time.Second}})
+	s.pipeline("", "CREATE TABLE t(x)", "INSERT INTO t VALUES(1)")
+	read := s.pipeline("", "BEGIN TRANSACTION READONLY", "SELECT count(*) FROM t", "INSERT INTO t VALUES(9)", "BEGIN", "SAVEPOINT a", "RELEASE a",
+		"PRAGMA foreign_keys=OFF", `{"type":"describe","sql":"SELECT 1"}`, `{"type":"sequence","sql":"SELECT 1"}`, `{"type":"get_autocommit"}`)
+	if got := read.codes(); got != "ok ok SQLITE_READONLY SQLITE_ERROR ok ok ok ok SQLITE_ERROR ok" || read.Baton == "" || read.Results[9].Response.IsAutocommit {
+		t.Fatal(got)
+	}
+	write := s.pipeline("", "INSERT INTO t VALUES(2)", "BEGIN", "INSERT INTO t VALUES(3)", "SELECT count(*) FROM t")
+	if write.codes() != "ok ok ok ok" || write.text(3) != "3" {
+		t.Fatal(write.codes(), write.text(3))
+	}
+	start := time.Now()
+	if got := s.pipeline("", "SELECT count(*) FROM t", "SELECT last_insert_rowid()"); got.text(0) != "2" || got.text(1) != "0" {
+		t.Errorf("beside both: %s, %s", got.text(0), got.text(1))
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it waited for %v", took)
+	}
+	read = s.pipeline(read.Baton, "SELECT count(*) FROM t", "COMMIT", "SELECT count(*) FROM t")
+	if read.text(0) != "1" || read.text(2) != "2" || read.Baton != "" {
+		t.Errorf("a transaction that reads: %s, then %s", read.text(0), read.text(2))
+	}
+	write = s.pipeline(write.Baton, "COMMIT", "SELECT count(*) FROM t", "SELECT last_insert_rowid()", "DELETE FROM t", "SELECT changes()")
+	if write.codes() != "ok ok ok ok ok" || write.text(1) != "3" || write.text(2) != "3" || write.text(4) != "3" {
+		t.Errorf("%s: %s, %s, %s", write.codes(), write.text(1), write.text(2), write.text(4))
+	}
+}
+
+func TestSQLLongReadBlocksNobody(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true, Limits: server.Limits{BusyTimeout: time.Second}})
+	const forever = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < %d) SELECT count(*) FROM c"
+	s.pipeline("", "CREATE TABLE t(x)", fmt.Sprintf(forever, 100_000)) // which shares the file
+	var wg sync.WaitGroup
+	begun := make(chan struct{})
+	wg.Go(func() {
+		close(begun)
+		if got := s.pipeline("", fmt.Sprintf(forever, 10_000_000)).codes(); got != "ok" {
+			t.Error(got)
+		}
+	})
+	<-begun
+	for range 50 {
+		if got := s.pipeline("", "INSERT INTO t VALUES(1)", "SELECT count(*) FROM t").codes(); got != "ok ok" {
+			t.Error(got)
+		}
+	}
+	wg.Wait()
 }
 
 func TestSQLWritersQueue(t *testing.T) {

@@ -14,12 +14,12 @@ func (s *Streams) Pipeline(ctx context.Context, owner string, open func() Conn, 
 	if err != nil {
 		return nil, err
 	}
+	defer l.drop() // unless it is given back
 	results, err := l.pipeline(ctx, req.Requests)
 	if err == nil {
 		err = l.stream.conn.Settle(ctx)
 	}
 	if err != nil {
-		l.drop()
 		return nil, err
 	}
 	out := appendHead(make([]byte, 0, len(results)+64), l.give())
@@ -90,6 +90,7 @@ func (s *Streams) Cursor(ctx context.Context, owner string, open func() Conn, re
 	if err != nil {
 		return nil, nil, err
 	}
+	defer l.drop()
 	out := &entries{}
 	if l.stream.dead == nil {
 		err = l.stream.batch(ctx, &req.Batch, out, 0)
@@ -98,7 +99,6 @@ func (s *Streams) Cursor(ctx context.Context, owner string, open func() Conn, re
 		err = l.stream.conn.Settle(ctx)
 	}
 	if err != nil {
-		l.drop()
 		return nil, nil, err
 	}
 	return append(appendHead(nil, l.give()), '}', '\n'), out.buf, nil

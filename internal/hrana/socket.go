@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -365,8 +367,14 @@ func (w *worker) handle(q *queued) (stop bool) {
 	return stop
 }
 
-// answer runs a request and returns the message that answers it.
-func (w *worker) answer(q *queued) ([]byte, error) {
+// answer runs a request and returns the message that answers it. A panic ends
+// the stream, not the server.
+func (w *worker) answer(q *queued) (msg []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("hrana: panic: %v\n%s", v, debug.Stack())
+		}
+	}()
 	b := appendResponse(nil, q.id)
 	switch q.kind {
 	case "close_stream":

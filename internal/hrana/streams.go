@@ -138,6 +138,7 @@ func (s *Streams) take(text, owner string, open func() Conn) (*lease, error) {
 // it; "" if the stream is closed, or a new one would do as well.
 func (l *lease) give() string {
 	s, st := l.s, l.stream
+	l.stream = nil
 	if st.done || st.dead != nil || st.conn.Fresh() && len(st.sql.texts) == 0 {
 		st.close()
 		return ""
@@ -163,8 +164,13 @@ func (l *lease) give() string {
 	return s.sign(baton{l.id, p.seq})
 }
 
-// drop closes the stream of a request that failed as a whole.
-func (l *lease) drop() { l.stream.close() }
+// drop closes the stream of a request that failed as a whole. It does nothing
+// after give.
+func (l *lease) drop() {
+	if l.stream != nil {
+		l.stream.close()
+	}
+}
 
 func (s *Streams) expire(id uint64, p *parked) {
 	s.mu.Lock()

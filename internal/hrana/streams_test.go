@@ -75,6 +75,7 @@ func TestStreamsExpire(t *testing.T) {
 			}
 		}
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		if _, err := run(t, s, c, b, execute("COMMIT")); !errors.Is(err, ErrExpired) || c.tx || s.Waiting() != 0 {
 			t.Errorf("after its idle time: %v, transaction %v, %d wait", err, c.tx, s.Waiting())
 		}
@@ -90,6 +91,7 @@ func TestStreamsBoundTransactions(t *testing.T) {
 				t.Fatal("it goes on")
 			}
 			time.Sleep(time.Second)
+			synctest.Wait()
 			b, err = run(t, s, c, b, execute("SELECT"))
 		}
 		if !errors.Is(err, ErrExpired) || c.tx {

@@ -80,7 +80,7 @@ func makeMemVFS() bool {
 	return lib.Xsqlite3_vfs_register(tls, p, 0) == lib.SQLITE_OK
 }
 
-// ReadWAL reads from the WAL of a connection with Options.MemoryWAL.
+// ReadWAL reads from the WAL of a connection.
 func (c *Conn) ReadWAL(b []byte, off int64) error {
 	if c.db == 0 {
 		return ErrClosed
@@ -91,12 +91,35 @@ func (c *Conn) ReadWAL(b []byte, off int64) error {
 		return c.errcode(rc, "")
 	}
 	f := readPtr(c.scratch + slotOut)
-	if f == 0 || useMemVFS() == 0 || (*memFile)(ptr(f)).methods != memVFS.methods {
-		return errors.New("sqlite: no WAL in memory")
+	if f == 0 || (*memFile)(ptr(f)).methods == 0 {
+		return errors.New("sqlite: there is no WAL")
+	}
+	if memVFS.methods == 0 || (*memFile)(ptr(f)).methods != memVFS.methods {
+		return c.readFile(f, b, off)
 	}
 	w := walOf(f)
 	if n := w.readAt(b, off); n < len(b) {
 		return fmt.Errorf("sqlite: read WAL at %d: %w", off, io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+// readFile reads from an open file by its VFS.
+func (c *Conn) readFile(file uintptr, b []byte, off int64) error {
+	buf := malloc(c.tls, walChunk)
+	if buf == 0 {
+		return c.errcode(lib.SQLITE_NOMEM, "")
+	}
+	defer free(c.tls, buf)
+	methods := (*lib.Tsqlite3_io_methods)(ptr((*memFile)(ptr(file)).methods))
+	read := *(*func(*libc.TLS, uintptr, uintptr, int32, int64) int32)(unsafe.Pointer(&struct{ uintptr }{methods.FxRead}))
+	for len(b) > 0 {
+		n := min(len(b), walChunk)
+		if rc := read(c.tls, file, buf, int32(n), off); rc != lib.SQLITE_OK {
+			return c.errcode(rc, "")
+		}
+		copy(b, view(buf, n))
+		b, off = b[n:], off+int64(n)
 	}
 	return nil
 }

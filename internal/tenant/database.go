@@ -37,6 +37,8 @@ type database struct {
 	gate  gate  // for what uses conn; taken before mu
 	guest guest // what its holder runs for a SQL client
 
+	readers atomic.Pointer[readers] // nil while the file is the writer's alone
+
 	mu       sync.Mutex // guards what follows; conn needs the gate
 	conn     *sqlite.Conn
 	cap      *change.Capture
@@ -76,10 +78,22 @@ func (d *database) open(ctx context.Context, create bool, known history.Head, ca
 			return err
 		}
 	}
-	d.conn, err = sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: 512, BusyTimeout: -1, Exclusive: true, MemoryWAL: true})
+	if err := d.openFile(true); err != nil {
+		return err
+	}
+	d.head = head
+	return nil
+}
+
+// openFile opens the file to write to it: for the writer alone, or for readers
+// too.
+func (d *database) openFile(exclusive bool) error {
+	path := d.m.path(d.name)
+	conn, err := sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: 512, BusyTimeout: -1, Exclusive: exclusive, MemoryWAL: exclusive})
 	if err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}
+	d.conn = conn
 	d.wal = &walReader{conn: d.conn, total: &d.m.walFrames}
 	d.conn.Limit(sqlite.LimitLength, maxValue)
 	// No SQL may write to the file's pages, or behind the back of FTS5.
@@ -93,7 +107,6 @@ func (d *database) open(ctx context.Context, create bool, known history.Head, ca
 		return err
 	}
 	d.conn.WALHook(d.wal.committed)
-	d.head = head
 	return nil
 }
 
@@ -149,6 +162,9 @@ func (d *database) close() (history.Head, bool) {
 		if _, _, err := d.conn.Checkpoint(sqlite.CheckpointTruncate); err != nil {
 			ok = false
 		}
+	}
+	if r := d.readers.Load(); r != nil && r.close() != nil {
+		ok = false
 	}
 	if err := d.conn.Close(); err != nil {
 		ok = false

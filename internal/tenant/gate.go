@@ -17,11 +17,23 @@ type gate struct {
 	queue list.List // of chan struct{}, closed when it is the waiter's turn
 }
 
+// tryLock takes the gate if it is free.
+func (g *gate) tryLock() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	free := !g.held
+	g.held = true
+	return free
+}
+
 // lock waits for the gate: for as long as ctx, and no longer than patience,
 // after which the error is ErrBusy.
 func (g *gate) lock(ctx context.Context, patience time.Duration) error {
+	if g.tryLock() {
+		return nil
+	}
 	g.mu.Lock()
-	if !g.held {
+	if !g.held { // it has just become free
 		g.held = true
 		g.mu.Unlock()
 		return nil

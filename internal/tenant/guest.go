@@ -25,6 +25,7 @@ type query struct {
 	name     string // of a savepoint
 	changes  bool   // INSERT, UPDATE or DELETE, as opposed to a schema change
 	readOnly bool
+	writer   bool   // what it reads is of the connection that writes
 	pragma   string // a setting that was not prepared
 	value    string // of it; "" asks for it
 	used     uint64 // when, in ticks of the cache
@@ -66,6 +67,9 @@ func (g *guest) authorize(a sqlite.Action) bool {
 			return g.deny("the function " + a.Arg2 + " is not possible on this server")
 		}
 	case sqlite.ActPragma:
+		if g.probe != nil {
+			g.probe.writer = true
+		}
 		return g.setting(strings.ToLower(a.Arg1), strings.ToLower(a.Arg2))
 	}
 	if g.probe != nil {
@@ -106,6 +110,8 @@ func (q *query) observe(a sqlite.Action) {
 		case "ROLLBACK":
 			q.control = "ROLLBACK TO"
 		}
+	case sqlite.ActFunction:
+		q.writer = q.writer || strings.EqualFold(a.Arg2, "changes") || strings.EqualFold(a.Arg2, "total_changes")
 	case sqlite.ActInsert, sqlite.ActUpdate, sqlite.ActDelete:
 		if a.Trigger == "" && !strings.HasPrefix(a.Arg1, "sqlite_") {
 			q.changes = true
@@ -260,6 +266,14 @@ func (c *queryCache) put(q *query) {
 	c.tick++
 	q.used = c.tick
 	c.byText[q.text] = q
+}
+
+// clear finalizes all statements.
+func (c *queryCache) clear() {
+	for _, q := range c.byText {
+		q.finalize()
+	}
+	c.byText = nil
 }
 
 // drop finalizes the statement that has not been used for longest.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -58,6 +59,18 @@ type Description struct {
 // of the SQL should know of is a *sqlite.Error, ErrManyStatements,
 // ErrNoStatement or ErrArguments; after any other the session should be closed.
 func (s *Session) Run(ctx context.Context, q *Query, rows Rows) (Result, error) {
+	if err := s.read(ctx, q, rows); !errors.Is(err, errWriter) {
+		return Result{}, err
+	}
+	res, err := s.runWriter(ctx, q, rows)
+	if errors.Is(err, errReader) {
+		return Result{}, s.beginRead(ctx)
+	}
+	return res, err
+}
+
+// runWriter is Run on the connection that writes.
+func (s *Session) runWriter(ctx context.Context, q *Query, rows Rows) (Result, error) {
 	if err := s.enter(ctx); err != nil {
 		return Result{}, err
 	}
@@ -80,14 +93,24 @@ func (s *Session) Run(ctx context.Context, q *Query, rows Rows) (Result, error) 
 	return res, advise(g.explain(err))
 }
 
+// errReader says that the transaction that was to begin only reads: the
+// database is shared now.
+var errReader = errors.New("tenant: for a reader")
+
 // Script runs all statements of a text, up to the first that fails.
 func (s *Session) Script(ctx context.Context, text string) error {
 	for text != "" {
+		if s.r != nil {
+			return logic("a transaction that only reads takes no scripts")
+		}
 		if err := s.enter(ctx); err != nil {
 			return err
 		}
 		rest, err := s.next(ctx, text)
 		s.leave()
+		if errors.Is(err, errReader) {
+			err = s.beginRead(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -112,13 +135,23 @@ func (s *Session) next(ctx context.Context, text string) (string, error) {
 }
 
 // Describe prepares a statement without running it.
-func (s *Session) Describe(ctx context.Context, text string) (*Description, error) {
+func (s *Session) Describe(ctx context.Context, text string) (d *Description, err error) {
+	err = s.onReader(ctx, func(c *reader) error {
+		d, err = describe(&c.guest, c.conn, text)
+		return err
+	})
+	if !errors.Is(err, errWriter) {
+		return d, err
+	}
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer s.leave()
-	g := &s.d.guest
-	p, err := g.single(s.d.conn, text)
+	return describe(&s.d.guest, s.d.conn, text)
+}
+
+func describe(g *guest, conn *sqlite.Conn, text string) (*Description, error) {
+	p, err := g.single(conn, text)
 	if err != nil {
 		return nil, err
 	}
@@ -192,9 +225,11 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 	case !p.readOnly:
 		return s.write(ctx, p, rows)
 	}
-	w := s.watch(ctx)
+	start := time.Now()
+	w := s.watch(ctx, s.d.conn)
 	err := w.end(step(p.st, rows))
 	s.lostBy(err)
+	s.slow = s.slow || time.Since(start) > slowRead
 	return Result{}, err
 }
 
@@ -258,7 +293,7 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 	d := s.d
 	before := d.conn.TotalChanges()
 	if err = d.cap.Before(p.st); err == nil {
-		w := s.watch(ctx)
+		w := s.watch(ctx, s.d.conn)
 		if err = w.end(step(p.st, rows)); w.why == nil && sqlite.IsInterrupt(err) {
 			err = change.ErrTooMuch // the capture interrupted it
 		}
@@ -343,7 +378,7 @@ func (s *Session) control(p *query) error {
 		if s.tx {
 			return logic("cannot start a transaction within a transaction")
 		}
-		return s.begin()
+		return s.beginShared(readsOnly(p.st.SQL()))
 	case "COMMIT":
 		if !s.tx {
 			return logic("cannot commit - no transaction is active")
@@ -362,6 +397,22 @@ func (s *Session) control(p *query) error {
 	default:
 		return s.rollbackTo(p)
 	}
+}
+
+// beginShared begins a transaction that may last: readers shall not have to wait
+// for it, nor anybody for one that only reads.
+func (s *Session) beginShared(readsOnly bool) error {
+	s.d.share()
+	if s.d.failed.Load() {
+		return ErrBusy
+	}
+	if readsOnly || !s.cfg.Write {
+		return errReader
+	}
+	if err := s.settings(); err != nil {
+		return err
+	}
+	return s.begin()
 }
 
 // savepoint runs the statement itself.

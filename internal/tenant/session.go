@@ -42,12 +42,14 @@ type Session struct {
 	cfg  SessionConfig
 
 	d      *database // while the gate is held: during a call and a transaction
+	r      *reader   // of a transaction that only reads: it has no gate
 	tx     bool
 	outer  bool // a SAVEPOINT began the transaction
 	marks  []string
 	noFKs  bool
 	lastID int64
 	seen   uint64 // the newest revision that an answer depends on
+	slow   bool   // a read waited for the gate, or kept others from it
 }
 
 // Session returns a session on a database. It opens nothing.
@@ -64,7 +66,10 @@ func (s *Session) Fresh() bool { return !s.tx && !s.noFKs }
 
 // Close rolls back what is open.
 func (s *Session) Close() {
-	if s.tx {
+	switch {
+	case s.r != nil:
+		s.endRead()
+	case s.tx:
 		s.rollback()
 		s.leave()
 	}
@@ -93,12 +98,12 @@ func (s *Session) enter(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := d.gate.lock(ctx, s.m.cfg.BusyTimeout); err != nil {
-			s.m.release(d)
-			if errors.Is(err, ErrBusy) {
-				return &sqlite.Error{Code: sqlite.CodeBusy, Message: "database is locked", Offset: -1}
+		if !d.gate.tryLock() {
+			s.slow = true
+			if err := d.gate.lock(ctx, s.m.cfg.BusyTimeout); err != nil {
+				s.m.release(d)
+				return busy(err)
 			}
-			return err
 		}
 		if d.conn == nil || d.failed.Load() {
 			d.gate.unlock()
@@ -108,6 +113,15 @@ func (s *Session) enter(ctx context.Context) error {
 		s.d = d
 		break
 	}
+	if err := s.settings(); err != nil {
+		s.leave()
+		return err
+	}
+	return nil
+}
+
+// settings makes the connection the session's own.
+func (s *Session) settings() error {
 	d := s.d
 	d.guest.active = true
 	d.conn.SetLastInsertRowID(s.lastID)
@@ -127,12 +141,16 @@ func (s *Session) leave() {
 	if s.tx {
 		return
 	}
-	if s.noFKs {
+	if s.noFKs && d.conn != nil {
 		if err := d.conn.DBConfig(sqlite.ConfigEnableFKey, true); err != nil {
 			d.fail()
 		}
 	}
 	s.seen, s.d = d.head.Seq, nil
+	if s.slow {
+		s.slow = false
+		d.share()
+	}
 	d.gate.unlock()
 	s.m.release(d)
 }
@@ -191,10 +209,13 @@ func (s *Session) commit() error {
 	if err == nil {
 		ch, err = d.cap.Finish()
 	}
-	if err == nil {
-		err = d.conn.ExecArgs("COMMIT")
-	}
 	if err != nil {
+		s.rollback()
+		return err
+	}
+	d.mu.Lock() // for those who read beside: see afterRead
+	defer d.mu.Unlock()
+	if err := d.conn.ExecArgs("COMMIT"); err != nil {
 		s.rollback()
 		return err
 	}
@@ -204,11 +225,9 @@ func (s *Session) commit() error {
 }
 
 // append puts the transaction that was just committed into the history. If
-// that fails the file is ahead of the truth, and is thrown away. The gate is
-// held.
+// that fails the file is ahead of the truth, and is thrown away. The gate and
+// the mutex are held.
 func (d *database) append(ch *change.Change, author string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	pages, size, err := d.wal.take()
 	if err == nil && size == 0 {
 		return nil // nothing was written
@@ -244,8 +263,8 @@ type watch struct {
 	why  error // why it was interrupted; guarded by mu
 }
 
-func (s *Session) watch(ctx context.Context) *watch {
-	w := &watch{conn: s.d.conn}
+func (s *Session) watch(ctx context.Context, conn *sqlite.Conn) *watch {
+	w := &watch{conn: conn}
 	limit := s.m.cfg.StatementTimeout
 	t := time.AfterFunc(limit, func() {
 		w.interrupt(&sqlite.Error{
