@@ -61,29 +61,12 @@ func (s *Server) authorizeSQL(r *http.Request) (string, tenant.SessionConfig, er
 	return s.sqlAccess(s.namedDatabase(r), string(token))
 }
 
-// sqlAccess returns what a token allows a SQL client. A request that names no
-// database is for the one that its token is for.
+// sqlAccess returns what a token allows a SQL client.
 func (s *Server) sqlAccess(name, token string) (string, tenant.SessionConfig, error) {
 	cfg := tenant.SessionConfig{Write: true, Create: true, Author: "sql"}
-	claims := catalog.Claims{Database: catalog.AnyDatabase, Access: catalog.AccessFull}
-	if !s.cfg.Dev {
-		var err error
-		if claims, err = s.verifier.Verify(catalog.Token(token)); err != nil {
-			return "", cfg, err
-		}
-	}
-	switch {
-	case name == "" && claims.Database != catalog.AnyDatabase:
-		name = claims.Database
-	case name == "":
-		name = defaultDatabase
-	}
-	name, err := tenant.ParseName(name)
+	name, claims, err := s.claims(name, token)
 	if err != nil {
 		return "", cfg, err
-	}
-	if !claims.Allows(name) {
-		return "", cfg, &problem{code: CodeForbidden, message: "the token is for another database"}
 	}
 	switch claims.Access {
 	case catalog.AccessFull:
@@ -93,6 +76,33 @@ func (s *Server) sqlAccess(name, token string) (string, tenant.SessionConfig, er
 		return "", cfg, &problem{code: CodeForbidden, message: "the token allows sync only: use one with access full or read for SQL"}
 	}
 	return name, cfg, nil
+}
+
+// claims returns the database that a request is for, and what its token says;
+// in dev mode everything. A request that names no database is for the one that
+// its token is for.
+func (s *Server) claims(name, token string) (string, catalog.Claims, error) {
+	c := catalog.Claims{Database: catalog.AnyDatabase, Access: catalog.AccessFull}
+	if !s.cfg.Dev {
+		var err error
+		if c, err = s.verifier.Verify(catalog.Token(token)); err != nil {
+			return "", c, err
+		}
+	}
+	switch {
+	case name == "" && c.Database != catalog.AnyDatabase:
+		name = c.Database
+	case name == "":
+		name = defaultDatabase
+	}
+	name, err := tenant.ParseName(name)
+	if err != nil {
+		return "", c, err
+	}
+	if !c.Allows(name) {
+		return "", c, &problem{code: CodeForbidden, message: "the token is for another database"}
+	}
+	return name, c, nil
 }
 
 // bearer returns the token of a request.

@@ -28,6 +28,7 @@ const (
 	CodeConflict     Code = "diverged"     // histories that can't be joined
 	CodeTooLarge     Code = "too_large"    // above a limit on one request
 	CodeQuota        Code = "quota"        // no room left
+	CodeUnsupported  Code = "unsupported"  // the database has what this can't carry
 	CodeUnavailable  Code = "unavailable"  // try again in a moment
 	CodeInternal     Code = "internal"     // the server's fault
 )
@@ -49,6 +50,8 @@ func (c Code) status() int {
 		return http.StatusConflict
 	case CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
+	case CodeUnsupported:
+		return http.StatusUnprocessableEntity
 	case CodeQuota:
 		return http.StatusInsufficientStorage
 	case CodeUnavailable:
@@ -102,6 +105,7 @@ func asProblem(err error) *problem {
 		{tenant.ErrQuota, CodeQuota, "the database or the server has no room left: delete data, or ask for more room"},
 		{tenant.ErrBusy, CodeUnavailable, "too much is queued for this database: try again in a moment"},
 		{tenant.ErrDiverged, CodeConflict, "the histories of the file and the server contradict one another: join the database with a new file"},
+		{tenant.ErrRevision, CodeConflict, "the server never had that revision, or keeps its pages no more: open the database with a new file"},
 		{tenant.ErrClosed, CodeUnavailable, "the server is shutting down: try again in a moment"},
 		{hrana.ErrExpired, CodeMalformed, "the stream has expired: it waited too long, or was used already"},
 		{hrana.ErrMalformed, CodeMalformed, "the request is not one of Hrana"},

@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/hrana"
 	"github.com/agentdb/agentdb/internal/tenant"
+	"github.com/agentdb/agentdb/internal/turso"
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
@@ -193,4 +195,8 @@ func (w *syncWriter) String() string {
 
 func logTo(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+func (f *fakeDatabases) PullPages(context.Context, string, bool, *turso.PullRequest) (*tenant.PageAnswer, error) {
+	return &tenant.PageAnswer{Revision: "0", Size: 1, Data: func(func(history.Page, error) bool) {}}, nil
 }

@@ -148,7 +148,7 @@ func (s *Server) record(w *recorder, r *http.Request, id string, took time.Durat
 	switch {
 	case w.err != nil && asProblem(w.err).code == CodeInternal && w.status != statusGone:
 		level = slog.LevelError
-	case w.route != "sync" && w.route != "poll" && w.route != "sql" && w.route != "socket" && w.err == nil:
+	case w.route != "sync" && w.route != "poll" && w.route != "sql" && w.route != "socket" && w.route != "pages" && w.err == nil:
 		level = slog.LevelDebug // probes of the machinery
 	}
 	if !s.log.Enabled(r.Context(), level) {

@@ -17,6 +17,7 @@ import (
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/hrana"
 	"github.com/agentdb/agentdb/internal/tenant"
+	"github.com/agentdb/agentdb/internal/turso"
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
@@ -26,6 +27,8 @@ type databases interface {
 	// database is created if there is none. It blocks for a request that
 	// waits for news.
 	Sync(ctx context.Context, name string, acc tenant.Access, create bool, req *wire.Request) (*tenant.Answer, error)
+	// PullPages answers a request of a Turso client for pages, like Sync.
+	PullPages(ctx context.Context, name string, create bool, req *turso.PullRequest) (*tenant.PageAnswer, error)
 	// SQL returns a connection of a SQL client. It opens nothing yet.
 	SQL(name string, cfg tenant.SessionConfig) hrana.Conn
 	// Stats counts what happened so far.
@@ -51,6 +54,7 @@ type Server struct {
 	requests atomic.Uint64 // the last request's number
 	stopping context.Context
 	stop     context.CancelFunc // ends WebSockets
+	zips     struct{ fast, small zippers }
 
 	mu     sync.Mutex
 	active int           // requests under way; guarded by mu
@@ -104,6 +108,9 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 	s.mux.HandleFunc("/sync", s.handle("sync", s.sync))
 	s.mux.HandleFunc("/db/{name}/sync", s.handle("sync", s.sync))
 	s.sqlRoutes()
+	for _, prefix := range []string{"", "/db/{name}"} {
+		s.mux.HandleFunc(prefix+"/pull-updates", s.handle("pages", s.sqlHandler(s.pullUpdates)))
+	}
 	s.mux.HandleFunc("/healthz", s.handle("healthz", s.healthz))
 	s.mux.HandleFunc("/version", s.handle("version", s.version))
 	s.mux.HandleFunc("/metrics", s.handle("metrics", s.serveMetrics))

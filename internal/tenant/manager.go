@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -104,6 +105,7 @@ type Manager struct {
 	chunks    *chunkCache
 	walFrames atomic.Int64 // in memory, of all databases
 	feeds     feeds
+	pulls     pulls
 
 	mu     sync.Mutex
 	dbs    map[string]*database // open, opening or closing
@@ -138,7 +140,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		chunks: chunks,
 		cfg:    cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
-		cold: newColdFiles(cfg.MaxCached),
+		cold: newColdFiles(cfg.MaxCached), pulls: pulls{seed: maphash.MakeSeed()},
 	}
 	m.idle.Add(1)
 	go m.sweep()

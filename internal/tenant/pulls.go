@@ -1,0 +1,154 @@
+package tenant
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+
+	"github.com/agentdb/agentdb/internal/turso"
+)
+
+// pulls remembers what the files of Turso's clients were sent. Their pushes
+// don't say which state of the database they were made on, only how many
+// answers with pages the file has got: together that tells, as a rule.
+type pulls struct {
+	mu   sync.Mutex // guards what follows
+	dbs  map[string]*pullLog
+	tick uint64
+	seed maphash.Seed
+}
+
+// pullLog is what is remembered of one database.
+type pullLog struct {
+	lines   map[uint32]*line
+	checked uint64 // page 1 of the schema that was looked at
+	looked  bool
+	why     string // why it can't be carried
+}
+
+// line is one file of a client.
+type line struct {
+	bases []base // the newest, by gen
+	asked uint64 // the gen of its last request
+	used  uint64
+}
+
+// base is a state that a file was sent.
+type base struct{ gen, seq uint64 }
+
+// Bounds of pulls.
+const (
+	maxLogs  = 10_000
+	maxLines = 1024
+	maxBases = 16
+)
+
+// log returns the log of a database. The mutex is held.
+func (p *pulls) log(db string) *pullLog {
+	l := p.dbs[db]
+	if l == nil {
+		if len(p.dbs) >= maxLogs || p.dbs == nil {
+			p.dbs = map[string]*pullLog{} // forgetting is allowed, if rare
+		}
+		l = &pullLog{lines: map[uint32]*line{}}
+		p.dbs[db] = l
+	}
+	return l
+}
+
+// line returns a file, and forgets the one that has been silent for longest if
+// there are too many. The mutex is held.
+func (p *pulls) line(db string, id uint32) *line {
+	l := p.log(db)
+	f := l.lines[id]
+	if f == nil {
+		if len(l.lines) >= maxLines {
+			var oldest uint32
+			for k, v := range l.lines {
+				if o := l.lines[oldest]; o == nil || v.used < o.used {
+					oldest = k
+				}
+			}
+			delete(l.lines, oldest)
+		}
+		f = &line{}
+		l.lines[id] = f
+	}
+	p.tick++
+	f.used = p.tick
+	return f
+}
+
+// asked notes that a file stands at rev.
+func (p *pulls) asked(db string, rev turso.Revision) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.line(db, rev.Line)
+	f.asked = rev.Gen
+	f.add(base{rev.Gen, rev.Seq})
+}
+
+// sent notes that a file was sent rev. It may not have arrived.
+func (p *pulls) sent(db string, rev turso.Revision) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line(db, rev.Line).add(base{rev.Gen, rev.Seq})
+}
+
+func (f *line) add(b base) {
+	i := slices.IndexFunc(f.bases, func(o base) bool { return o.gen == b.gen })
+	if i >= 0 {
+		// The answer that arrived: of several with the same count the last
+		// that the file asked for, or any of them.
+		f.bases[i].seq = b.seq
+		return
+	}
+	f.bases = append(f.bases, b)
+	if len(f.bases) > maxBases {
+		f.bases = slices.Delete(f.bases, 0, 1)
+	}
+}
+
+// bases returns the lowest and the highest of the states that the file of a
+// push with this count may have been in; ok is false if there is none.
+func (p *pulls) bases(db string, gen uint64) (low, high uint64, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.dbs[db]
+	if l == nil {
+		return 0, 0, false
+	}
+	for _, f := range l.lines {
+		if f.asked != turso.NoGen && f.asked > gen {
+			continue // it has got more since
+		}
+		for _, b := range f.bases {
+			if b.gen != gen && b.gen != turso.NoGen {
+				continue
+			}
+			if low, high = min(low, b.seq), max(high, b.seq); !ok {
+				low, high, ok = b.seq, b.seq, true
+			}
+		}
+	}
+	return low, high, ok
+}
+
+// checked returns what check was told of a schema; ok is false if that was of
+// another.
+func (p *pulls) checked(db string, page1 []byte) (why string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.dbs[db]
+	if l == nil || !l.looked || l.checked != maphash.Bytes(p.seed, page1) {
+		return "", false
+	}
+	return l.why, true
+}
+
+func (p *pulls) check(db string, page1 []byte, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.log(db)
+	l.checked, l.looked, l.why = maphash.Bytes(p.seed, page1), true, why
+}

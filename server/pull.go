@@ -1,0 +1,207 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
+	"github.com/agentdb/agentdb/internal/turso"
+)
+
+// maxPull is the largest body of a request for pages: a set of all pages of the
+// largest database is smaller.
+const maxPull = 4 << 20
+
+// smallPull is the size up to which an answer with pages is put together before
+// it is sent. Larger ones are sent while they are read.
+const smallPull = 1 << 20
+
+// pullUpdates answers a Turso client's request for pages.
+func (s *Server) pullUpdates(w *recorder, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		return &problem{code: CodeMethod, message: "use POST here"}
+	}
+	name, create, err := s.authorizePages(r)
+	w.db = name
+	if err != nil {
+		return err
+	}
+	if r.ContentLength > maxPull {
+		return &problem{code: CodeTooLarge, message: "the request is larger than any set of pages"}
+	}
+	taken := int64(0)
+	defer func() { s.memory.give(taken) }()
+	body, err := s.readBody(w, r, func(n int64) error {
+		if taken+n > 2*maxPull || !s.memory.take(n) {
+			return errNoMemory
+		}
+		taken += n
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	req, err := turso.DecodePullRequest(body)
+	if err != nil {
+		return badPull(err)
+	}
+	if req.WaitMS > 0 {
+		w.route = "poll"
+		req.WaitMS = uint32(min(time.Duration(req.WaitMS)*time.Millisecond, s.cfg.Limits.MaxWait).Milliseconds())
+	}
+	ans, err := s.dbs.PullPages(r.Context(), name, create, req)
+	switch {
+	case errors.Is(err, tenant.ErrPages):
+		return &problem{code: CodeUnsupported, err: err, message: "Turso's sync clients can't use this database: " +
+			strings.TrimPrefix(err.Error(), tenant.ErrPages.Error()+": ") + "; use SQL over HTTP, or an agentdb client, or keep that in another database"}
+	case errors.Is(err, tenant.ErrMalformed):
+		return badPull(err)
+	case err != nil:
+		return gone(r, err)
+	}
+	return s.writePull(w, ans, decodesGzip(r.Header))
+}
+
+func badPull(err error) error {
+	return &problem{code: CodeMalformed, message: "the request is not one for pages", err: err}
+}
+
+// authorizePages returns the database that a request for pages is for, and
+// whether it may be made.
+func (s *Server) authorizePages(r *http.Request) (name string, create bool, err error) {
+	var token catalog.Token
+	if s.cfg.Dev {
+		err = checkOrigin(r)
+	} else {
+		token, err = bearer(r.Header)
+	}
+	if err != nil {
+		return "", false, err
+	}
+	name, c, err := s.claims(s.namedDatabase(r), string(token))
+	if err == nil && !c.Access.CanPull() {
+		err = &problem{code: CodeForbidden, message: "the token doesn't allow receiving changes: use one with access full, read or pull"}
+	}
+	return name, c.Access.CanPush(), err
+}
+
+// decodesGzip reports whether a client decodes gzip. What the engine of the
+// clients says it accepts is no help; fetch of Node.js and of browsers decodes
+// it whatever was asked for, unless somebody asks for the plain bytes.
+func decodesGzip(h http.Header) bool {
+	if strings.EqualFold(strings.TrimSpace(h.Get("Accept-Encoding")), "identity") {
+		return false
+	}
+	agent := h.Get("User-Agent")
+	return agent == "node" || strings.HasPrefix(agent, "Mozilla/")
+}
+
+// writePull writes an answer. It is known to be whole by its length, or by the
+// end that only a whole body has: a client can't tell otherwise.
+func (s *Server) writePull(w *recorder, ans *tenant.PageAnswer, zip bool) error {
+	h := w.Header()
+	h["Content-Type"] = []string{"application/protobuf"}
+	size := len(turso.AppendHeader(nil, ans.Revision, ans.Size))
+	for _, no := range ans.Pages {
+		size += turso.PageSizeOnWire(no)
+	}
+	if zip && len(ans.Pages) > 0 {
+		h["Content-Encoding"] = []string{"gzip"}
+		if size > smallPull {
+			w.WriteHeader(http.StatusOK)
+			return s.zips.fast.write(w, ans, gzip.BestSpeed)
+		}
+		var buf bytes.Buffer
+		if err := s.zips.small.write(&buf, ans, gzip.DefaultCompression); err != nil {
+			delete(h, "Content-Encoding")
+			return err
+		}
+		h["Content-Length"] = []string{strconv.Itoa(buf.Len())}
+		w.WriteHeader(http.StatusOK)
+		return writeAll(w, buf.Bytes())
+	}
+	if size <= smallPull {
+		buf := bytes.NewBuffer(make([]byte, 0, size))
+		if err := copyPull(buf, ans); err != nil {
+			return err
+		}
+		h["Content-Length"] = []string{strconv.Itoa(buf.Len())}
+		w.WriteHeader(http.StatusOK)
+		return writeAll(w, buf.Bytes())
+	}
+	h["Content-Length"] = []string{strconv.Itoa(size)}
+	w.WriteHeader(http.StatusOK)
+	return copyPull(w, ans)
+}
+
+// zippers keeps compressors of one level for their next use.
+type zippers struct{ pool sync.Pool }
+
+func (p *zippers) write(w io.Writer, ans *tenant.PageAnswer, level int) error {
+	z, _ := p.pool.Get().(*gzip.Writer)
+	if z == nil {
+		var err error
+		if z, err = gzip.NewWriterLevel(w, level); err != nil {
+			return err
+		}
+	}
+	defer p.pool.Put(z)
+	z.Reset(w)
+	if err := copyPull(z, ans); err != nil {
+		return err // without its end: nobody takes it for whole
+	}
+	return z.Close()
+}
+
+// copyPull writes the messages of an answer in large steps.
+func copyPull(w io.Writer, ans *tenant.PageAnswer) error {
+	const step = 256 << 10
+	buf := turso.AppendHeader(make([]byte, 0, min(step+2*turso.PageSize, (len(ans.Pages)+1)*(turso.PageSize+16))), ans.Revision, ans.Size)
+	sent := 0
+	for p, err := range ans.Data {
+		if err != nil {
+			return fmt.Errorf("pull: %w", err)
+		}
+		if sent++; sent > len(ans.Pages) || p.No != ans.Pages[sent-1] {
+			return fmt.Errorf("pull: page %d is not the one that was announced", p.No)
+		}
+		buf = append(turso.AppendPageHead(buf, p.No), p.Data...)
+		if len(buf) >= step {
+			if _, err := w.Write(buf); err != nil {
+				return fmt.Errorf("%w: %w", errGone, err)
+			}
+			buf = buf[:0]
+		}
+	}
+	if sent != len(ans.Pages) {
+		return fmt.Errorf("pull: %d pages of %d", sent, len(ans.Pages))
+	}
+	if _, err := w.Write(buf); err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	return nil
+}
+
+// PullPages implements databases. Drain answers those who wait.
+func (d *stored) PullPages(ctx context.Context, name string, create bool, req *turso.PullRequest) (*tenant.PageAnswer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(d.draining, func() {
+		if req.WaitMS > 0 {
+			cancel() // it ends the waiting only
+		}
+	})
+	defer stop()
+	return d.Manager.PullPages(ctx, name, create, req)
+}

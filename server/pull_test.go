@@ -1,0 +1,310 @@
+package server_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/server"
+)
+
+// pages is an answer to a request for pages.
+type pages struct {
+	revision string
+	size     uint64
+	pages    map[uint64][]byte // by their number, from 0
+}
+
+// pull asks for pages and checks the form of the answer.
+func (s *sqlServer) pull(agent, token string, body []byte) (*pages, int, string) {
+	s.t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/db/t/pull-updates", bytes.NewReader(body))
+	r.Header.Set("User-Agent", agent)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	w := httptest.NewRecorder()
+	s.srv.ServeHTTP(w, r)
+	if n := w.Header().Get("Content-Length"); n != strconv.Itoa(w.Body.Len()) {
+		s.t.Errorf("Content-Length %q of %d bytes", n, w.Body.Len())
+	}
+	text := w.Body.Bytes()
+	if w.Code != 200 {
+		return nil, w.Code, string(text)
+	}
+	if w.Header().Get("Content-Encoding") == "gzip" {
+		z, err := gzip.NewReader(bytes.NewReader(text))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if text, err = io.ReadAll(z); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return decodePages(s.t, text), w.Code, w.Header().Get("Content-Encoding")
+}
+
+func decodePages(t *testing.T, b []byte) *pages {
+	t.Helper()
+	p := &pages{pages: map[uint64][]byte{}}
+	for first := true; len(b) > 0; first = false {
+		msg, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			t.Fatalf("a message is cut, %d bytes before the end", len(b))
+		}
+		b = b[n:]
+		nums, strs := map[protowire.Number]uint64{}, map[protowire.Number][]byte{}
+		for len(msg) > 0 {
+			num, typ, n := protowire.ConsumeTag(msg)
+			msg = msg[n:]
+			if typ == protowire.VarintType {
+				v, n := protowire.ConsumeVarint(msg)
+				nums[num], msg = v, msg[n:]
+			} else {
+				v, n := protowire.ConsumeBytes(msg)
+				strs[num], msg = v, msg[n:]
+			}
+		}
+		if !first {
+			if len(strs[2]) != 4096 || p.pages[nums[1]] != nil {
+				t.Fatalf("page %d has %d bytes", nums[1], len(strs[2]))
+			}
+			p.pages[nums[1]] = strs[2]
+			continue
+		}
+		p.revision, p.size = string(strs[1]), nums[2]
+		if raw, ok := strs[3]; !ok || len(raw) != 0 {
+			t.Fatal("the header doesn't say that pages are raw")
+		}
+	}
+	return p
+}
+
+// on puts the pages onto those that a client had.
+func (p *pages) on(had *pages) *pages {
+	out := &pages{revision: p.revision, size: p.size, pages: map[uint64][]byte{}}
+	maps.Copy(out.pages, had.pages)
+	maps.Copy(out.pages, p.pages)
+	maps.DeleteFunc(out.pages, func(no uint64, _ []byte) bool { return no >= p.size })
+	return out
+}
+
+// query opens the pages as a database.
+func (p *pages) query(t *testing.T, sql string) string {
+	t.Helper()
+	var file []byte
+	for no := range p.size {
+		if p.pages[no] == nil {
+			t.Fatalf("page %d of %d is missing", no, p.size)
+		}
+		file = append(file, p.pages[no]...)
+	}
+	path := filepath.Join(t.TempDir(), "x.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := sqlite.Open(path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if ok, err := c.QueryText("PRAGMA integrity_check"); ok != "ok" || err != nil {
+		t.Fatalf("integrity: %s, %v", ok, err)
+	}
+	text, err := c.QueryText(sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func str(num protowire.Number, v string) []byte {
+	return protowire.AppendString(protowire.AppendTag(nil, num, protowire.BytesType), v)
+}
+
+func waitMS(n uint64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(nil, 4, protowire.VarintType), n)
+}
+
+// selector is a set of some pages below 65536.
+func selector(nos ...uint16) []byte {
+	b := []byte{0x3a, 0x30, 0, 0, 1, 0, 0, 0, 0, 0, byte(len(nos) - 1), byte((len(nos) - 1) >> 8), 0, 0, 0, 0}
+	for _, no := range nos {
+		b = append(b, byte(no), byte(no>>8))
+	}
+	return str(5, string(b))
+}
+
+const names = "SELECT coalesce(group_concat(v),'none') FROM (SELECT v FROM t ORDER BY id)"
+
+func TestPullPages(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	empty, _, _ := s.pull("x", "", nil)
+	if empty.query(t, "SELECT count(*) FROM sqlite_schema") != "0" {
+		t.Error("the database is not empty")
+	}
+	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad BLOB)", "INSERT INTO t(v) VALUES('a')")
+	one, _, _ := s.pull("x", "", str(3, empty.revision))
+	if got := one.on(empty).query(t, names); got != "a" {
+		t.Errorf("since the empty database: %s", got)
+	}
+	whole, _, _ := s.pull("x", "", nil)
+	if got := whole.query(t, names); got != "a" {
+		t.Errorf("all pages: %s", got)
+	}
+
+	s.pipeline("", "INSERT INTO t(v,pad) VALUES('b',randomblob(100000))", "DELETE FROM t WHERE v='a'", "INSERT INTO t(v) VALUES('c')")
+	two, _, _ := s.pull("x", "", str(3, whole.revision))
+	if got := two.on(whole).query(t, names); got != "b,c" {
+		t.Errorf("since one: %s", got)
+	}
+	same, _, _ := s.pull("x", "", str(3, two.revision))
+	if len(same.pages) != 0 || same.revision != two.revision {
+		t.Errorf("no news: %d pages at %s, asked since %s", len(same.pages), same.revision, two.revision)
+	}
+	old, _, _ := s.pull("x", "", str(2, whole.revision))
+	if got := old.query(t, names); got != "a" || old.revision != whole.revision {
+		t.Errorf("pinned: %s at %s", got, old.revision)
+	}
+	some, _, _ := s.pull("x", "", append(str(2, two.revision), selector(0, 2, 9999)...))
+	if got := slices.Sorted(maps.Keys(some.pages)); !slices.Equal(got, []uint64{0, 2}) {
+		t.Errorf("selected: %v", got)
+	}
+	for _, foreign := range []string{"e1.42", strings.Replace(two.revision, ".", ".ffff", 1)[:len(two.revision)], "ff" + two.revision} {
+		all, _, _ := s.pull("x", "", str(3, foreign))
+		if got := all.query(t, names); got != "b,c" {
+			t.Errorf("since %s: %s", foreign, got)
+		}
+		if _, status, text := s.pull("x", "", str(2, foreign)); status != 409 {
+			t.Errorf("pinned to %s: %d %s", foreign, status, text)
+		}
+	}
+	if _, status, _ := s.pull("x", "", []byte{0xff}); status != 400 {
+		t.Errorf("nonsense: %d", status)
+	}
+	if _, status, _ := s.pull("x", "", str(5, "nonsense")); status != 400 {
+		t.Errorf("a set of nonsense: %d", status)
+	}
+	zipped, _, encoding := s.pull("node", "", str(3, whole.revision))
+	if encoding != "gzip" || zipped.on(whole).query(t, names) != "b,c" {
+		t.Errorf("for Node.js: %q", encoding)
+	}
+}
+
+func TestPullWaitsForNews(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+	first, _, _ := s.pull("x", "", nil)
+	start := time.Now()
+	none, _, _ := s.pull("x", "", append(str(3, first.revision), waitMS(100)...))
+	if took := time.Since(start); len(none.pages) != 0 || took < 100*time.Millisecond {
+		t.Errorf("%d pages after %v", len(none.pages), took)
+	}
+	got := make(chan *pages)
+	go func() {
+		p, _, _ := s.pull("x", "", append(str(3, first.revision), waitMS(20_000)...))
+		got <- p
+	}()
+	time.Sleep(50 * time.Millisecond)
+	s.pipeline("", "INSERT INTO t(v) VALUES('news')")
+	select {
+	case p := <-got:
+		if text := p.on(first).query(t, names); text != "news" {
+			t.Error(text)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the news did not wake it")
+	}
+}
+
+func TestPullRefusesWhatPagesCannotCarry(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+	first, _, _ := s.pull("x", "", nil)
+	s.pipeline("", "CREATE VIRTUAL TABLE f USING fts5(x)")
+	for _, body := range [][]byte{nil, str(3, first.revision)} {
+		_, status, text := s.pull("x", "", body)
+		if status != 422 || !strings.Contains(text, "f is a virtual table; use SQL over HTTP") {
+			t.Errorf("%d %s", status, text)
+		}
+	}
+	s.pipeline("", "DROP TABLE f")
+	if p, status, text := s.pull("x", "", str(3, first.revision)); status != 200 || p.on(first).query(t, names) != "none" {
+		t.Errorf("after it was dropped: %d %s", status, text)
+	}
+}
+
+func TestPullAsksForAToken(t *testing.T) {
+	s := newSQL(t, server.Config{})
+	token := func(db, access string) string {
+		tok, err := server.CreateToken(s.dir, server.TokenSpec{Database: db, Access: access})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tok
+	}
+	for _, c := range []struct {
+		token string
+		want  int
+	}{
+		{"", 401}, {"nonsense", 401}, {token("other", "full"), 403}, {token("t", "push"), 403},
+		{token("t", "read"), 404}, {token("t", "pull"), 404}, {token("t", "full"), 200}, {token("t", "read"), 200}, {token("t", "pull"), 200},
+	} {
+		if _, status, text := s.pull("x", c.token, nil); status != c.want {
+			t.Errorf("%d, not %d: %s", status, c.want, text)
+		}
+	}
+}
+
+// TestPullLargeOverHTTP reads answers that are sent while they are read.
+func TestPullLargeOverHTTP(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad BLOB)",
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<500) INSERT INTO t(v,pad) SELECT 'x', randomblob(5000) FROM n")
+	h := httptest.NewServer(s.srv)
+	defer h.Close()
+	for _, agent := range []string{"node", "turso-sync-go"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/db/t/pull-updates", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("User-Agent", agent)
+		r.Header.Set("Accept-Encoding", "application/protobuf")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		in := io.Reader(resp.Body)
+		if zipped := resp.Header.Get("Content-Encoding") == "gzip"; zipped != (agent == "node") {
+			t.Errorf("for %s: %v", agent, resp.Header)
+		} else if zipped {
+			if in, err = gzip.NewReader(in); err != nil {
+				t.Fatal(err)
+			}
+		} else if resp.ContentLength < 2_500_000 {
+			t.Errorf("Content-Length %d", resp.ContentLength)
+		}
+		b, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := decodePages(t, b).query(t, "SELECT count(*)||' '||sum(length(pad)) FROM t"); got != fmt.Sprint("500 ", 500*5000) {
+			t.Errorf("for %s: %s", agent, got)
+		}
+	}
+}
