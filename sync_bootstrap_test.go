@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/agentdb/agentdb"
 	"github.com/agentdb/agentdb/agentdbtest"
@@ -196,5 +197,62 @@ func TestBootstrapWhileWriting(t *testing.T) {
 	both(t, a, first)
 	alike(t, "SELECT count(*), max(id) FROM memory WHERE body='mine'", "[[1 6001]]", a, first)
 	alike(t, "SELECT count(*) FROM memory", "[[6001]]", a, first)
+	want(t, a, "PRAGMA integrity_check", "[[ok]]")
+}
+
+// stall holds answers back after some bytes of their bodies.
+type stall struct {
+	after int
+	fn    func()
+}
+
+func (s *stall) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil {
+		resp.Body = &stalled{ReadCloser: resp.Body, s: s}
+	}
+	return resp, err
+}
+
+type stalled struct {
+	io.ReadCloser
+	s *stall
+	n int
+}
+
+func (s *stalled) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if s.n += n; s.n >= s.s.after && s.s.fn != nil {
+		fn := s.s.fn
+		s.s.fn = nil
+		fn()
+	}
+	return n, err
+}
+
+// TestBootstrapStalls: a snapshot that comes fast at first and then not at all
+// doesn't keep writers out.
+func TestBootstrapStalls(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	first := memories(t, srv)
+	runSQL(t, first, "WITH RECURSIVE c(i) AS (SELECT 6001 UNION ALL SELECT i+1 FROM c WHERE i<18000) INSERT INTO memory SELECT i, hex(randomblob(200)), 0 FROM c")
+	mustSync(t, first)
+	warm := agent(t, srv, agentdb.SyncFull)
+	mustSync(t, warm) // the next snapshot needs no compressing
+	s := &stall{after: 3 << 20}
+	a := agentAt(t, srv, tmp(t), agentdb.SyncFull, s)
+	wrote := false
+	s.fn = func() {
+		time.Sleep(100 * time.Millisecond)
+		runSQL(t, a, "CREATE TABLE mine(x)")
+		runSQL(t, a, "INSERT INTO mine VALUES(1)")
+		wrote = true
+	}
+	mustSync(t, a)
+	if !wrote {
+		t.Error("the answer was too short for this test")
+	}
+	both(t, a, warm)
+	alike(t, "SELECT count(*), (SELECT count(*) FROM mine) FROM memory", "[[18000 1]]", a, warm)
 	want(t, a, "PRAGMA integrity_check", "[[ok]]")
 }

@@ -58,10 +58,10 @@ func newGraft(w, old *sqlite.Conn, pages uint32, sync bool) (*graft, error) {
 	return g, err
 }
 
-// run puts the content of a file of chunks in place.
-func (g *graft) run(chunks string) error {
+// run puts the content of a snapshot in place.
+func (g *graft) run(from *spool) error {
 	s := newSyncer(g.file, g.sync)
-	err := unpack(chunks, g.pages, func(first uint32, data []byte) error { return g.place(s, first, data) })
+	err := from.unpack(patience, func(first uint32, data []byte) error { return g.place(s, first, data) })
 	if err = errors.Join(err, s.end()); err != nil {
 		return err
 	}

@@ -20,21 +20,21 @@ func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err er
 	path := x.r.tempPath()
 	defer removeTemp(path)
 	before := a.count.n
-	err = receive(a, path)
-	x.rep.BytesReceived += a.count.n - before
-	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, wire.ErrMalformed) {
-			return done, offline(ctx, err)
+	s := newSpool(a, path)
+	defer func() {
+		s.end(a)
+		x.rep.BytesReceived += a.count.n - before
+	}()
+	err = errSlow
+	if s.soon() {
+		err = x.takeOver(ctx, s, a.Response)
+	}
+	if errors.Is(err, errSlow) {
+		if err = s.wait(); err == nil {
+			err = x.takeOver(ctx, s, a.Response)
 		}
-		return done, err
 	}
-	unlock, err := x.r.cfg.Lock(ctx)
-	if err != nil {
-		return done, err
-	}
-	defer unlock()
-	err = x.takeOver(path, a.Response)
-	if errors.Is(err, wire.ErrMalformed) {
+	if err != nil && (ctx.Err() != nil || errors.Is(err, wire.ErrMalformed)) {
 		return done, offline(ctx, err)
 	}
 	if err != nil || x.stale {
@@ -76,9 +76,14 @@ func removeTemp(path string) {
 const copyCacheKB = 128 << 10
 
 // takeOver replaces the file's content, in one transaction.
-func (x *exchange) takeOver(path string, resp *wire.Response) error {
+func (x *exchange) takeOver(ctx context.Context, s *spool, resp *wire.Response) error {
+	unlock, err := x.r.cfg.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	for skip := (skips{}); ; {
-		err := x.replace(path, resp, skip)
+		err := x.replace(s, resp, skip)
 		if !errors.Is(err, change.ErrRolledBack) {
 			return err
 		}
@@ -87,7 +92,7 @@ func (x *exchange) takeOver(path string, resp *wire.Response) error {
 
 // replace holds the file's lock all the while, with a connection that nobody
 // else uses: what it knows of the content that it replaces is of no use after.
-func (x *exchange) replace(path string, resp *wire.Response, skip skips) (err error) {
+func (x *exchange) replace(s *spool, resp *wire.Response, skip skips) (err error) {
 	w, err := sqlite.Open(x.r.cfg.Path, sqlite.Options{
 		Synchronous: x.r.cfg.Synchronous, BusyTimeout: 30 * time.Second, NoCheckpoint: true,
 		CacheKB: min(int(resp.Pages)*(wire.PageSize/1024)+4096, copyCacheKB), // pages that don't fit are written twice
@@ -107,9 +112,9 @@ func (x *exchange) replace(path string, resp *wire.Response, skip skips) (err er
 			return err
 		}
 		if g == nil {
-			return x.replaceAside(w, old, path, resp, skip)
+			return x.replaceAside(w, old, s, resp, skip)
 		}
-		if err = g.run(path); err == nil {
+		if err = g.run(s); err == nil {
 			err = x.complete(w, old, resp, skip)
 		}
 		if err != nil {
@@ -174,10 +179,10 @@ func (x *exchange) complete(c *sqlite.Conn, old *own, resp *wire.Response, skip 
 }
 
 // replaceAside builds the new content in a file beside it, and copies that.
-func (x *exchange) replaceAside(w *sqlite.Conn, old *own, chunks string, resp *wire.Response, skip skips) error {
+func (x *exchange) replaceAside(w *sqlite.Conn, old *own, s *spool, resp *wire.Response, skip skips) error {
 	path := x.r.tempPath()
 	defer removeTemp(path)
-	if err := unpackFile(chunks, resp.Pages, path); err != nil {
+	if err := unpackFile(s, path); err != nil {
 		return err
 	}
 	if err := x.build(path, old, resp, skip); err != nil {
@@ -187,13 +192,13 @@ func (x *exchange) replaceAside(w *sqlite.Conn, old *own, chunks string, resp *w
 }
 
 // unpackFile writes the pages of a snapshot into a new file.
-func unpackFile(chunks string, pages uint32, path string) (err error) {
+func unpackFile(s *spool, path string) (err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return unpack(chunks, pages, func(_ uint32, data []byte) error {
+	return s.unpack(patience, func(_ uint32, data []byte) error {
 		_, err := f.Write(data)
 		return err
 	})

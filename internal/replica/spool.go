@@ -7,44 +7,199 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
-// A snapshot is received as it comes, compressed, into a file of its own: the
-// database is locked only while it is unpacked.
+// A snapshot is received as it comes, compressed. The database is locked only
+// while it is unpacked, which may begin before all is there if that will not
+// take long.
 
-// maxChunk bounds a chunk of a snapshot, in bytes.
-const maxChunk = wire.PagesBuffer + 64
+const (
+	// maxChunk bounds a chunk of a snapshot, in bytes.
+	maxChunk = wire.PagesBuffer + 64
+	// spoolMemory is how many bytes of a snapshot are kept in memory; more
+	// go to a file.
+	spoolMemory = 8 << 20
+	// patience is how long the database may be locked for nothing but the
+	// arrival of a snapshot.
+	patience = 250 * time.Millisecond
+	// probe is how many chunks tell how fast a snapshot comes.
+	probe = 8
+)
 
-// receive writes a snapshot's chunks into a new file.
-func receive(a *answer, path string) (err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	var msg, frame []byte
-	for got := uint32(0); got < a.Pages; {
-		if msg, err = wire.ReadFrame(a.in, msg, maxChunk); err != nil {
+var (
+	// errSlow says that a snapshot did not arrive in time.
+	errSlow = errors.New("the snapshot is on its way")
+	// errEnd is what follows the last chunk.
+	errEnd = errors.New("no more chunks")
+)
+
+// spool is what has been received of a snapshot.
+type spool struct {
+	pages uint32
+	path  string // of the file for what has no room in memory
+	begun time.Time
+	ended chan struct{}
+
+	mu   sync.Mutex    // guards what follows
+	more chan struct{} // closed and replaced when something came
+	list [][]byte      // the first chunks
+	size int           // their bytes
+	rest int           // chunks in the file
+	got  uint32        // pages
+	done bool          // all is there, or err is set
+	err  error
+}
+
+// newSpool begins to receive a snapshot.
+func newSpool(a *answer, path string) *spool {
+	s := &spool{pages: a.Pages, path: path, begun: time.Now(), ended: make(chan struct{}), more: make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		err := s.receive(a)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.done, s.err = true, err
+		close(s.more)
+	}()
+	return s
+}
+
+// end stops receiving.
+func (s *spool) end(a *answer) {
+	a.close() // ends a read that waits for the server
+	<-s.ended
+}
+
+func (s *spool) receive(a *answer) (err error) {
+	var f *os.File
+	defer func() {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	for got := uint32(0); got < s.pages; {
+		msg, err := wire.ReadFrame(a.in, nil, maxChunk)
+		if err != nil {
 			return err
 		}
 		n := wire.ClaimedPages(msg)
 		if n == 0 {
 			return fmt.Errorf("%w: a chunk without pages", wire.ErrMalformed)
 		}
-		if got += n; got > a.Pages {
+		if got += n; got > s.pages {
 			return fmt.Errorf("%w: more pages than announced", wire.ErrMalformed)
 		}
-		frame = wire.AppendFrame(frame[:0], msg)
-		if _, err := f.Write(frame); err != nil {
-			return err
+		if f == nil && s.size+len(msg) > spoolMemory {
+			if f, err = os.OpenFile(s.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+				return err
+			}
 		}
+		if f != nil {
+			if _, err := f.Write(wire.AppendFrame(nil, msg)); err != nil {
+				return err
+			}
+			msg = nil
+		}
+		s.add(msg, n)
 	}
 	if n, err := io.Copy(io.Discard, a.in); err != nil || n != 0 {
 		return fmt.Errorf("%w: %d bytes after a snapshot: %w", wire.ErrMalformed, n, errors.Join(err))
 	}
 	return nil
+}
+
+// add notes a chunk, which is in the file if msg is nil.
+func (s *spool) add(msg []byte, pages uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got += pages
+	if msg == nil {
+		s.rest++
+	} else {
+		s.list, s.size = append(s.list, msg), s.size+len(msg)
+	}
+	close(s.more)
+	s.more = make(chan struct{})
+}
+
+// wait returns when all is there.
+func (s *spool) wait() error {
+	<-s.ended
+	return s.err
+}
+
+// soon reports whether all will be there soon, or is.
+func (s *spool) soon() bool {
+	for {
+		s.mu.Lock()
+		n, got, done, more := len(s.list)+s.rest, s.got, s.done, s.more
+		s.mu.Unlock()
+		if done || n >= probe {
+			left := time.Since(s.begun) * time.Duration(s.pages-got) / time.Duration(max(got, 1))
+			return left < patience
+		}
+		<-more
+	}
+}
+
+// spoolReader reads chunks in order, also while they come.
+type spoolReader struct {
+	s    *spool
+	next int
+	wait time.Duration // for what isn't there
+	file *os.File
+	in   *bufio.Reader // of file
+}
+
+// read returns the next chunk, in buf if it comes from the file. It returns
+// errEnd after the last.
+func (r *spoolReader) read(buf []byte, stop <-chan struct{}) ([]byte, error) {
+	for {
+		r.s.mu.Lock()
+		list, rest, done, err, more := r.s.list, r.s.rest, r.s.done, r.s.err, r.s.more
+		r.s.mu.Unlock()
+		switch {
+		case r.next < len(list):
+			r.next++
+			return list[r.next-1], nil
+		case r.next < len(list)+rest:
+			return r.fromFile(buf)
+		case err != nil:
+			return nil, err
+		case done:
+			return nil, errEnd
+		}
+		began := time.Now()
+		select {
+		case <-more:
+		case <-stop:
+			return nil, errEnd
+		case <-time.After(r.wait):
+			return nil, errSlow
+		}
+		r.wait -= time.Since(began)
+	}
+}
+
+func (r *spoolReader) fromFile(buf []byte) (msg []byte, err error) {
+	if r.file == nil {
+		if r.file, err = os.Open(r.s.path); err != nil {
+			return nil, err
+		}
+		r.in = bufio.NewReaderSize(r.file, readSize)
+	}
+	r.next++
+	return wire.ReadFrame(r.in, buf, maxChunk)
+}
+
+func (r *spoolReader) close() error {
+	if r.file == nil {
+		return nil
+	}
+	return r.file.Close()
 }
 
 const (
@@ -54,47 +209,44 @@ const (
 
 // chunk is a part of a snapshot on its way into the database.
 type chunk struct {
-	msg, buf []byte // memory to use again
-	first    uint32
-	data     []byte
-	err      error
-	done     chan struct{} // one value when data or err is set
+	msg       []byte
+	in, pages []byte // memory to use again
+	first     uint32
+	data      []byte
+	err       error
+	done      chan struct{} // one value when data or err is set
 }
 
 func (c *chunk) decode() {
-	c.first, c.data, c.err = wire.DecodePages(c.buf, c.msg)
+	c.first, c.data, c.err = wire.DecodePages(c.pages, c.msg)
 	c.done <- struct{}{}
 }
 
 // unpacker reads chunks, decompresses some at a time, and hands them on in
 // order. Its channels have room for all chunks that there are.
 type unpacker struct {
-	pages             uint32
 	free, work, order chan *chunk
 	stop              chan struct{}
 }
 
-// unpack calls fn with the pages of a file of chunks, in order. data is valid
-// until fn returns.
-func unpack(path string, pages uint32, fn func(first uint32, data []byte) error) (err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
+// unpack calls fn with the pages, in order. data is valid until fn returns. For
+// what is not there yet, it waits only for so long.
+func (s *spool) unpack(wait time.Duration, fn func(first uint32, data []byte) error) (err error) {
+	in := &spoolReader{s: s, wait: wait}
 	u := &unpacker{
-		pages: pages, stop: make(chan struct{}),
+		stop: make(chan struct{}),
 		free: make(chan *chunk, unpackRun), work: make(chan *chunk, unpackRun), order: make(chan *chunk, unpackRun),
 	}
 	for range unpackRun {
-		u.free <- &chunk{buf: make([]byte, 0, wire.PagesBuffer), done: make(chan struct{}, 1)}
+		u.free <- &chunk{pages: make([]byte, 0, wire.PagesBuffer), done: make(chan struct{}, 1)}
 	}
 	var wg sync.WaitGroup
 	defer func() {
 		close(u.stop)
 		wg.Wait()
-		err = errors.Join(err, f.Close())
+		err = errors.Join(err, in.close())
 	}()
-	wg.Go(func() { u.read(bufio.NewReaderSize(f, readSize)) })
+	wg.Go(func() { u.read(in) })
 	for range unpackers {
 		wg.Go(func() {
 			for c := range u.work {
@@ -102,32 +254,37 @@ func unpack(path string, pages uint32, fn func(first uint32, data []byte) error)
 			}
 		})
 	}
-	return u.deliver(fn)
+	return u.deliver(s.pages, fn)
 }
 
 // read reads all chunks, until the first error.
-func (u *unpacker) read(in *bufio.Reader) {
+func (u *unpacker) read(in *spoolReader) {
 	defer close(u.work)
 	defer close(u.order)
-	for got := uint32(0); got < u.pages; {
+	for {
 		var c *chunk
 		select {
 		case c = <-u.free:
 		case <-u.stop:
 			return
 		}
-		if c.msg, c.err = wire.ReadFrame(in, c.msg, maxChunk); c.err != nil {
+		c.msg, c.err = in.read(c.in, u.stop)
+		switch {
+		case errors.Is(c.err, errEnd):
+			return
+		case c.err != nil:
 			c.done <- struct{}{}
 			u.order <- c
 			return
+		case in.file != nil:
+			c.in = c.msg
 		}
-		got += wire.ClaimedPages(c.msg)
 		u.work <- c
 		u.order <- c
 	}
 }
 
-func (u *unpacker) deliver(fn func(first uint32, data []byte) error) error {
+func (u *unpacker) deliver(pages uint32, fn func(first uint32, data []byte) error) error {
 	next := uint32(1)
 	for c := range u.order {
 		<-c.done
@@ -137,7 +294,7 @@ func (u *unpacker) deliver(fn func(first uint32, data []byte) error) error {
 		if c.first != next {
 			return fmt.Errorf("%w: page %d where %d was due", wire.ErrMalformed, c.first, next)
 		}
-		if next += uint32(len(c.data) / wire.PageSize); next > u.pages+1 {
+		if next += uint32(len(c.data) / wire.PageSize); next > pages+1 {
 			return fmt.Errorf("%w: more pages than announced", wire.ErrMalformed)
 		}
 		if err := fn(c.first, c.data); err != nil {
@@ -145,8 +302,8 @@ func (u *unpacker) deliver(fn func(first uint32, data []byte) error) error {
 		}
 		u.free <- c
 	}
-	if next != u.pages+1 {
-		return fmt.Errorf("%w: %d pages of %d", wire.ErrMalformed, next-1, u.pages)
+	if next != pages+1 {
+		return fmt.Errorf("%w: %d pages of %d", wire.ErrMalformed, next-1, pages)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func ReadFrame(r byteReader, buf []byte, limit int) ([]byte, error) {
 	}
 	buf = buf[:0]
 	for len(buf) < int(n) {
-		step := min(int(n)-len(buf), max(len(buf), 64<<10))
+		step := min(int(n)-len(buf), max(len(buf), 256<<10))
 		if cap(buf)-len(buf) < step {
 			buf = append(buf, make([]byte, step)...)[:len(buf)]
 		}
