@@ -68,6 +68,10 @@ func (f *fakeDatabases) Sync(ctx context.Context, name string, acc tenant.Access
 
 func (f *fakeDatabases) SQL(string, tenant.SessionConfig) hrana.Conn { return nil }
 
+func (f *fakeDatabases) Export(context.Context, string) (int64, iter.Seq2[[]byte, error], error) {
+	return 0, nil, tenant.ErrNotFound
+}
+
 func (f *fakeDatabases) Stats() tenant.Stats { return tenant.Stats{Open: 3, Commits: 42} }
 
 func (f *fakeDatabases) Drain() { f.drainOnce.Do(func() { close(f.drained) }) }

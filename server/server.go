@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -31,6 +32,8 @@ type databases interface {
 	PullPages(ctx context.Context, name string, create bool, req *turso.PullRequest) (*tenant.PageAnswer, error)
 	// SQL returns a connection of a SQL client. It opens nothing yet.
 	SQL(name string, cfg tenant.SessionConfig) hrana.Conn
+	// Export returns the size of a database's file, and the file in parts.
+	Export(ctx context.Context, name string) (int64, iter.Seq2[[]byte, error], error)
 	// Stats counts what happened so far.
 	Stats() tenant.Stats
 	// Drain answers the requests that wait for news, and lets none wait from
@@ -111,6 +114,8 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 	for _, prefix := range []string{"", "/db/{name}"} {
 		s.mux.HandleFunc(prefix+"/pull-updates", s.handle("pages", s.sqlHandler(s.pullUpdates)))
 	}
+	s.dumpRoutes()
+	s.mux.HandleFunc("/health", s.handle("healthz", s.healthz))
 	s.mux.HandleFunc("/healthz", s.handle("healthz", s.healthz))
 	s.mux.HandleFunc("/version", s.handle("version", s.version))
 	s.mux.HandleFunc("/metrics", s.handle("metrics", s.serveMetrics))
