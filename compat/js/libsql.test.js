@@ -86,9 +86,10 @@ for (const protocol of protocols) {
       await tx.execute("INSERT INTO t VALUES ('a')");
       await tx.batch(["INSERT INTO t VALUES ('b')", "INSERT INTO t VALUES ('c')"]);
       assert.equal((await tx.execute('SELECT count(*) AS n FROM t')).rows[0].n, 3);
-      const waits = client().execute('SELECT count(*) AS n FROM t');
+      assert.equal((await client().execute('SELECT count(*) AS n FROM t')).rows[0].n, 0);
+      const waits = client().execute("INSERT INTO t VALUES ('d') RETURNING (SELECT count(*) FROM t) AS n");
       await tx.commit();
-      assert.equal((await waits).rows[0].n, 3);
+      assert.equal((await waits).rows[0].n, 4);
       const back = await db.transaction('deferred');
       await back.execute('DELETE FROM t');
       await back.rollback();
@@ -96,7 +97,9 @@ for (const protocol of protocols) {
       await left.execute('DELETE FROM t');
       left.close();
       const read = await db.transaction('read');
-      assert.equal((await read.execute('SELECT count(*) AS n FROM t')).rows[0].n, 3);
+      assert.equal((await read.execute('SELECT count(*) AS n FROM t')).rows[0].n, 4);
+      await db.execute('DELETE FROM t');
+      assert.equal((await read.execute('SELECT count(*) AS n FROM t')).rows[0].n, 4);
       read.close();
     });
 

@@ -106,9 +106,41 @@ describe('@tursodatabase/serverless', () => {
     await a.run('INSERT INTO t VALUES (1)');
     const start = Date.now();
     assert.equal((await b.get('SELECT count(*) AS n FROM t')).n, 0);
+    await b.run('INSERT INTO t VALUES (3)');
     assert.ok(Date.now() - start < 9_000);
     await assert.rejects(a.run('INSERT INTO t VALUES (2)'));
-    assert.equal((await a.get('SELECT count(*) AS n FROM t')).n, 0);
+    assert.deepEqual((await a.all('SELECT x FROM t')).map((r) => r.x), [3]);
+  });
+
+  test('what was answered survives kill -9', { timeout: 60_000 }, async (t) => {
+    const s = await Server.start({ dev: true });
+    t.after(() => s.stop());
+    const url = `${s.url}/db/kill`;
+    await connect({ url }).exec('CREATE TABLE t (x INTEGER PRIMARY KEY, y)');
+    for (let round = 0; round < 3; round++) {
+      const answered = [];
+      const writers = Array.from({ length: 8 }, async (_, w) => {
+        const db = connect({ url });
+        try {
+          for (let i = 0; ; i++) {
+            const x = (round * 8 + w) * 1_000_000 + i;
+            await db.batch([`INSERT INTO t VALUES (${x}, 'a')`, `UPDATE t SET y = 'b' WHERE x = ${x}`], 'immediate');
+            answered.push(x);
+          }
+        } catch {
+          // the server is gone
+        }
+      });
+      await new Promise((r) => setTimeout(r, 300));
+      await s.kill();
+      await Promise.all(writers);
+      await s.again();
+      const rows = await connect({ url }).all('SELECT x, y FROM t');
+      const have = new Set(rows.map((r) => r.x));
+      assert.ok(answered.length > 0);
+      assert.deepEqual(answered.filter((x) => !have.has(x)), []);
+      assert.ok(rows.every((r) => r.y === 'b'), 'half a transaction');
+    }
   });
 
   test('compat', async () => {
