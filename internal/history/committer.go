@@ -186,8 +186,9 @@ func (c *committer) sync() {
 	}
 }
 
-// resolve tells everybody the outcome, first the handle, so that whoever is told
-// finds the head where it belongs.
+// resolve tells everybody the outcome: first the handle, so that whoever is told
+// finds the head where it belongs, then the one who made the write, and then
+// those who wait for it, so that it is done for everybody who reads it.
 func (c *committer) resolve(r *request, err error) {
 	c.errMu.Lock()
 	if err == nil {
@@ -201,6 +202,9 @@ func (c *committer) resolve(r *request, err error) {
 		r.h.resolve(r, err)
 	}
 	r.done(err)
+	if r.h != nil {
+		r.h.wake(err)
+	}
 	c.table.releaseWrite(r.h)
 }
 

@@ -159,6 +159,12 @@ func (h *handle) resolve(r *request, err error) {
 		h.gen++
 		h.head = h.durable
 	}
+}
+
+// wake tells those who wait that a write is resolved.
+func (h *handle) wake(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.resolved++
 	h.waiters = slices.DeleteFunc(h.waiters, func(w waiter) bool {
 		if err == nil && w.seq > h.durable.Seq {
