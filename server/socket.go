@@ -51,6 +51,8 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 			return func() hrana.Conn { return s.dbs.SQL(name, cfg) }, err
 		},
 		Explain: s.explainSQL,
+		Take:    s.memory.take,
+		Give:    s.memory.give,
 		Send:    func(ctx context.Context, msg []byte) error { return s.sendSocket(ctx, ws, msg) },
 	})
 	pings := make(chan struct{})
@@ -88,7 +90,16 @@ func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn
 			return err
 		}
 		w.in += int64(len(msg))
-		if err := k.Handle(msg, release); err != nil {
+		need := decodedSize(msg)
+		if need > s.cfg.Limits.MaxDecoded || !s.memory.take(need) {
+			release()
+			return errNoMemory
+		}
+		free := func() {
+			release()
+			s.memory.give(need)
+		}
+		if err := k.Handle(msg, free); err != nil {
 			return err
 		}
 	}

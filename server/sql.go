@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strconv"
@@ -67,9 +68,14 @@ func (s *Server) hranaVersion(w *recorder, r *http.Request) error {
 
 // sqlRequest is a request of a SQL client.
 type sqlRequest struct {
-	body  []byte
-	owner string // who may continue its stream
-	open  func() hrana.Conn
+	body []byte
+	call hrana.Call
+}
+
+// decodedSize bounds the memory that the JSON of a request takes once decoded:
+// each object of it is a struct of at most so many bytes, beside its texts.
+func decodedSize(body []byte) int64 {
+	return int64(len(body)) + 200*int64(bytes.Count(body, []byte{'{'}))
 }
 
 // readSQL checks a request and reads its body. release is as that of
@@ -85,21 +91,33 @@ func (s *Server) readSQL(w *recorder, r *http.Request) (q *sqlRequest, release f
 	if err != nil {
 		return nil, release, err
 	}
+	take := func(n int64) bool {
+		ok := s.memory.take(n)
+		if ok {
+			taken += n
+		}
+		return ok
+	}
 	body, err := s.readBody(w, r, func(n int64) error {
-		if !s.memory.take(n) {
+		if !take(n) {
 			return errNoMemory
 		}
-		taken += n
 		return nil
 	})
 	if err != nil {
 		return nil, release, err
 	}
-	q = &sqlRequest{
-		body:  body,
-		owner: strings.Join([]string{name, strconv.FormatBool(cfg.Write)}, " "),
-		open:  func() hrana.Conn { return s.dbs.SQL(name, cfg) },
+	switch n := decodedSize(body); {
+	case n > s.cfg.Limits.MaxDecoded:
+		return nil, release, &problem{code: CodeTooLarge, message: "the request has too many parts: send it in smaller ones"}
+	case !take(n):
+		return nil, release, errNoMemory
 	}
+	q = &sqlRequest{body: body, call: hrana.Call{
+		Owner: strings.Join([]string{name, strconv.FormatBool(cfg.Write)}, " "),
+		Open:  func() hrana.Conn { return s.dbs.SQL(name, cfg) },
+		Take:  take,
+	}}
 	return q, release, nil
 }
 
@@ -116,7 +134,7 @@ func (s *Server) pipeline(w *recorder, r *http.Request) error {
 	if err != nil {
 		return badHrana(err)
 	}
-	ans, err := s.streams.Pipeline(r.Context(), q.owner, q.open, req)
+	ans, err := s.streams.Pipeline(r.Context(), &q.call, req)
 	if err != nil {
 		return gone(r, err)
 	}
@@ -134,7 +152,7 @@ func (s *Server) cursor(w *recorder, r *http.Request) error {
 	if err != nil {
 		return badHrana(err)
 	}
-	head, lines, err := s.streams.Cursor(r.Context(), q.owner, q.open, req)
+	head, lines, err := s.streams.Cursor(r.Context(), &q.call, req)
 	if err != nil {
 		return gone(r, err)
 	}

@@ -368,6 +368,23 @@ func TestSQLLimits(t *testing.T) {
 	}
 }
 
+func TestSQLMemory(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true, Limits: server.Limits{MaxMemory: 1 << 20, MaxDecoded: 1 << 20}})
+	status, body := s.post("/db/t/v2/pipeline", "", `{"requests":[`+strings.Repeat("{},", 10_000)+`{}]}`)
+	if status != 413 {
+		t.Errorf("many parts: %d %s", status, body)
+	}
+	a := s.pipeline("", "SELECT hex(zeroblob(300000)) UNION ALL SELECT hex(zeroblob(300001))", "SELECT hex(zeroblob(10000))")
+	if got := a.codes(); got != "SERVER_BUSY ok" {
+		t.Errorf("a large answer: %s", got)
+	}
+	for range 20 { // all of it is given back
+		if got := s.pipeline("", "SELECT hex(zeroblob(200000))").codes(); got != "ok" {
+			t.Fatal(got)
+		}
+	}
+}
+
 func TestSQLCursor(t *testing.T) {
 	s := newSQL(t, server.Config{Dev: true})
 	status, body := s.post("/db/t/v3/cursor", "", `{"batch":{"steps":[{"stmt":{"sql":"SELECT 1 AS a UNION SELECT 2"}},{"stmt":{"sql":"SELECT * FROM nope"}},

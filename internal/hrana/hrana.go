@@ -65,6 +65,7 @@ const (
 	codeNoStatement    = "SQL_NO_STATEMENT"
 	codeArguments      = "ARGS_INVALID"
 	codeTooLarge       = "RESPONSE_TOO_LARGE"
+	codeMemory         = "SERVER_BUSY"
 	codeSQL            = "SQL_STORE"
 	codeTimeout        = "TRANSACTION_TIMEOUT"
 	codeExpired        = "STREAM_EXPIRED"

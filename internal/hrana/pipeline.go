@@ -6,11 +6,17 @@ import (
 	"strconv"
 )
 
+// Call is who asks.
+type Call struct {
+	Owner string           // who may continue the stream
+	Open  func() Conn      // makes the Conn of a new one
+	Take  func(int64) bool // memory for the answer; nil: there is enough
+}
+
 // Pipeline runs the requests of a pipeline and returns the JSON of its answer.
-// owner is who may continue the stream; open makes the Conn of a new one. What
-// the answer says is durable.
-func (s *Streams) Pipeline(ctx context.Context, owner string, open func() Conn, req *PipelineRequest) ([]byte, error) {
-	l, err := s.take(req.Baton, owner, open)
+// What the answer says is durable.
+func (s *Streams) Pipeline(ctx context.Context, c *Call, req *PipelineRequest) ([]byte, error) {
+	l, err := s.take(req.Baton, c)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +91,8 @@ func appendAnswer(b []byte, a *answer) []byte {
 }
 
 // Cursor runs a batch and returns the JSON lines of its answer, like Pipeline.
-func (s *Streams) Cursor(ctx context.Context, owner string, open func() Conn, req *CursorRequest) (head, lines []byte, err error) {
-	l, err := s.take(req.Baton, owner, open)
+func (s *Streams) Cursor(ctx context.Context, c *Call, req *CursorRequest) (head, lines []byte, err error) {
+	l, err := s.take(req.Baton, c)
 	if err != nil {
 		return nil, nil, err
 	}

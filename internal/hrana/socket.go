@@ -26,6 +26,9 @@ type SocketConfig struct {
 	// Explain returns what a client may know of an error that is none of a
 	// statement.
 	Explain func(error) *Error
+	// Take takes memory for answers, and Give gives it back.
+	Take func(int64) bool
+	Give func(int64)
 	// Send sends a message. It is not called twice at once.
 	Send func(ctx context.Context, msg []byte) error
 }
@@ -288,14 +291,18 @@ type worker struct {
 	queue   chan *queued
 	cursors map[int32]*cursor
 	held    [][]byte // answers that are not durable yet
+	taken   int64    // memory for answers
 }
 
 // cursor is what is left of the entries of a cursor.
-type cursor struct{ rest []byte }
+type cursor struct {
+	rest  []byte
+	taken int64
+}
 
 // run works until the stream is closed, or the socket.
 func (w *worker) run() {
-	defer w.stream.close()
+	defer w.end()
 	idle := time.NewTimer(time.Hour)
 	defer idle.Stop()
 	for {
@@ -319,6 +326,15 @@ func (w *worker) run() {
 			return
 		}
 	}
+}
+
+// end closes the stream and gives back all memory.
+func (w *worker) end() {
+	w.stream.close()
+	for _, c := range w.cursors {
+		w.taken += c.taken
+	}
+	w.k.cfg.Give(w.taken)
 }
 
 // drain gives back what nobody will work off.
@@ -363,7 +379,10 @@ func (w *worker) handle(q *queued) (stop bool) {
 			return true
 		}
 	}
+	clear(w.held)
 	w.held = w.held[:0]
+	w.k.cfg.Give(w.taken)
+	w.taken = 0
 	return stop
 }
 
@@ -376,6 +395,14 @@ func (w *worker) answer(q *queued) (msg []byte, err error) {
 		}
 	}()
 	b := appendResponse(nil, q.id)
+	before := w.taken
+	w.stream.request(func(n int64) bool {
+		if !w.k.cfg.Take(n) {
+			return false
+		}
+		w.taken += n
+		return true
+	})
 	switch q.kind {
 	case "close_stream":
 		w.stream.conn.Close()
@@ -391,7 +418,13 @@ func (w *worker) answer(q *queued) (msg []byte, err error) {
 		if w.cursors == nil {
 			w.cursors = map[int32]*cursor{}
 		}
-		w.cursors[q.cursor] = &cursor{out.buf}
+		w.cursors[q.cursor] = &cursor{out.buf, w.taken - before + smallAnswer}
+		w.taken = before
+		if !w.k.cfg.Take(smallAnswer) {
+			w.cursors[q.cursor].taken -= smallAnswer
+			w.closeCursor(q.cursor)
+			return nil, &Error{"the server holds as many answers as it can: try again in a moment", codeMemory}
+		}
 		return appendDone(nil, q.id, q.kind), nil
 	case "fetch_cursor":
 		c := w.cursors[q.cursor]
@@ -400,7 +433,7 @@ func (w *worker) answer(q *queued) (msg []byte, err error) {
 		}
 		return append(c.fetch(b, q.count), '}'), nil
 	case "close_cursor":
-		delete(w.cursors, q.cursor)
+		w.closeCursor(q.cursor)
 		return appendDone(nil, q.id, q.kind), nil
 	}
 	a, err := w.stream.do(w.k.ctx, &q.req, 0)
@@ -408,6 +441,13 @@ func (w *worker) answer(q *queued) (msg []byte, err error) {
 		return nil, err
 	}
 	return append(appendAnswer(b, a), '}'), nil
+}
+
+func (w *worker) closeCursor(id int32) {
+	if c := w.cursors[id]; c != nil {
+		w.taken += c.taken
+		delete(w.cursors, id)
+	}
 }
 
 // maxFetch bounds the bytes of entries in one message.

@@ -18,6 +18,31 @@ type Stream struct {
 	since time.Time // when the open transaction was first seen
 	done  bool      // closed by the client
 	dead  *Error    // closed by the server, and why
+
+	take func(int64) bool // memory for answers, beyond room; nil: there is enough
+	room int              // bytes that the answers of this request may take already
+}
+
+// Answers that are smaller are not counted; larger ones in steps.
+const (
+	smallAnswer = 64 << 10
+	answerStep  = 256 << 10
+)
+
+// request begins to count what the answers to a request take.
+func (st *Stream) request(take func(int64) bool) { st.take, st.room = take, smallAnswer }
+
+// hold makes sure that there is memory for n bytes of answers.
+func (st *Stream) hold(n int) error {
+	if n <= st.room {
+		return nil
+	}
+	more := max(n-st.room, answerStep)
+	if st.take != nil && !st.take(int64(more)) {
+		return &Error{"the server holds as many answers as it can: try again in a moment", codeMemory}
+	}
+	st.room += more
+	return nil
 }
 
 // storedSQL are texts that a client has stored.
@@ -197,7 +222,7 @@ func (st *Stream) step(ctx context.Context, i int, s *Stmt, out sink, used int) 
 	if err != nil {
 		return err
 	}
-	rows := &rowSink{out: out, step: i, want: s.WantRows, limit: st.cfg.MaxAnswer - used}
+	rows := &rowSink{st: st, out: out, step: i, want: s.WantRows, used: used}
 	res, err := st.conn.Run(ctx, &tenant.Query{SQL: text, Args: s.Args, Named: s.Named}, rows)
 	if err != nil {
 		return err
@@ -242,10 +267,11 @@ func (st *Stream) overdue() error {
 
 // rowSink hands the rows of a step to its sink.
 type rowSink struct {
-	out   sink
-	step  int
-	want  bool
-	limit int
+	st   *Stream
+	out  sink
+	step int
+	want bool
+	used int // bytes of answers before
 }
 
 func (r *rowSink) Columns(cols []tenant.Column) error {
@@ -258,8 +284,9 @@ func (r *rowSink) Row(vals []sqlite.Value) error {
 		return nil
 	}
 	r.out.row(vals)
-	if r.out.size() > r.limit {
+	n := r.used + r.out.size()
+	if n > r.st.cfg.MaxAnswer {
 		return &Error{"the answer is too large: ask for fewer rows", codeTooLarge}
 	}
-	return nil
+	return r.st.hold(n)
 }

@@ -114,10 +114,13 @@ type lease struct {
 }
 
 // take returns the stream that a baton continues, or a new one for an empty
-// baton. owner is who may use it: a stream is never handed to another.
-func (s *Streams) take(text, owner string, open func() Conn) (*lease, error) {
+// baton. A stream is never handed to another owner.
+func (s *Streams) take(text string, c *Call) (*lease, error) {
+	l := &lease{s: s, owner: c.Owner}
 	if text == "" {
-		return &lease{s: s, owner: owner, stream: &Stream{conn: open(), cfg: &s.cfg}}, nil
+		l.stream = &Stream{conn: c.Open(), cfg: &s.cfg}
+		l.stream.request(c.Take)
+		return l, nil
 	}
 	b, ok := s.verify(text)
 	if !ok {
@@ -126,12 +129,14 @@ func (s *Streams) take(text, owner string, open func() Conn) (*lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.byID[b.id]
-	if p == nil || p.seq != b.seq || p.owner != owner {
+	if p == nil || p.seq != b.seq || p.owner != c.Owner {
 		return nil, ErrExpired
 	}
 	delete(s.byID, b.id)
 	p.timer.Stop()
-	return &lease{s: s, owner: owner, id: b.id, seq: b.seq, stream: p.stream}, nil
+	l.id, l.seq, l.stream = b.id, b.seq, p.stream
+	l.stream.request(c.Take)
+	return l, nil
 }
 
 // give parks the stream for the client's next request and returns the baton for
@@ -139,6 +144,7 @@ func (s *Streams) take(text, owner string, open func() Conn) (*lease, error) {
 func (l *lease) give() string {
 	s, st := l.s, l.stream
 	l.stream = nil
+	st.take = nil
 	if st.done || st.dead != nil || st.conn.Fresh() && len(st.sql.texts) == 0 {
 		st.close()
 		return ""

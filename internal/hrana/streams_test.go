@@ -52,7 +52,7 @@ func execute(sql string) Request {
 // run sends requests on a stream and returns the baton of the answer.
 func run(t *testing.T, s *Streams, c *fakeConn, baton string, reqs ...Request) (string, error) {
 	t.Helper()
-	b, err := s.Pipeline(t.Context(), "me", func() Conn { return c }, &PipelineRequest{Baton: baton, Requests: reqs})
+	b, err := s.Pipeline(t.Context(), &Call{Owner: "me", Open: func() Conn { return c }}, &PipelineRequest{Baton: baton, Requests: reqs})
 	if err != nil {
 		return "", err
 	}
@@ -120,7 +120,7 @@ func TestBatonIsGoodOnceAndForItsOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Pipeline(t.Context(), "other", nil, &PipelineRequest{Baton: first}); !errors.Is(err, ErrExpired) {
+	if _, err := s.Pipeline(t.Context(), &Call{Owner: "other"}, &PipelineRequest{Baton: first}); !errors.Is(err, ErrExpired) {
 		t.Errorf("another owner: %v", err)
 	}
 	second, err := run(t, s, c, first, execute("SELECT"))
@@ -180,6 +180,8 @@ func FuzzSocket(f *testing.F) {
 		k := s.Socket(t.Context(), SocketConfig{
 			Authorize: func(string) (func() Conn, error) { return func() Conn { return &fakeConn{} }, nil },
 			Explain:   func(err error) *Error { return &Error{Message: err.Error()} },
+			Take:      func(int64) bool { return true },
+			Give:      func(int64) {},
 			Send:      func(context.Context, []byte) error { return nil },
 		})
 		handled := 0

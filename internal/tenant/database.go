@@ -96,6 +96,7 @@ func (d *database) openFile(exclusive bool) error {
 	d.conn = conn
 	d.wal = &walReader{conn: d.conn, total: &d.m.walFrames}
 	d.conn.Limit(sqlite.LimitLength, maxValue)
+	d.conn.Limit(sqlite.LimitSQLLength, maxSQL)
 	// No SQL may write to the file's pages, or behind the back of FTS5.
 	if err := d.conn.DBConfig(sqlite.ConfigDefensive, true); err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
@@ -112,6 +113,10 @@ func (d *database) openFile(exclusive bool) error {
 
 // maxValue is the largest text or blob, in bytes, that a statement may make.
 const maxValue = 256 << 20
+
+// maxSQL is the largest statement in bytes: SQLite can't be interrupted while it
+// reads one.
+const maxSQL = 16 << 20
 
 // rebuild writes the file anew from the history.
 func (d *database) rebuild(ctx context.Context, path string, head history.Head) error {

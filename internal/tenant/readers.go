@@ -70,6 +70,7 @@ func (r *readers) open() (*reader, error) {
 	}
 	c := &reader{conn: conn}
 	conn.Limit(sqlite.LimitLength, maxValue)
+	conn.Limit(sqlite.LimitSQLLength, maxSQL)
 	if err := conn.DBConfig(sqlite.ConfigDefensive, true); err != nil {
 		return nil, errors.Join(fmt.Errorf("tenant: open a reader: %w", err), conn.Close())
 	}
