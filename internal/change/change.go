@@ -11,6 +11,8 @@ import (
 const (
 	Prefix         = "agentdb_"
 	ConflictsTable = "agentdb_conflicts"
+	// TursoMarks is where Turso's sync clients keep how far they have pushed.
+	TursoMarks = "turso_sync_last_change_id"
 )
 
 // Op is what an event does.
@@ -197,6 +199,9 @@ next:
 func Internal(table string) bool {
 	if len(table) < 7 {
 		return false
+	}
+	if strings.EqualFold(table, TursoMarks) {
+		return true
 	}
 	if hasPrefixFold(table, Prefix) {
 		return !strings.EqualFold(table, ConflictsTable)

@@ -35,6 +35,9 @@ type Executor struct {
 	cap  *Capture
 	// Conflict records an overwritten or refused value; nil records nothing.
 	Conflict func(*Conflict) error
+	// Seen, if not nil, reports whether the author of the changes knew a row as
+	// it is: then an insertion over it is an update like any other.
+	Seen func(table string, rowid int64) bool
 
 	ids  map[idKey]int64   // own rows: the id they were written with, the id they have
 	went travels           // what others did to rows since the base

@@ -38,7 +38,11 @@ func (x *Executor) insert(r *relation, e *Event) error {
 		x.note(wire.OpNoop, 0)
 		return nil
 	}
-	return x.set(r, e, cur, set, cur.rowid, "merge")
+	kind := "merge"
+	if x.Seen != nil && !r.NoRowid && x.Seen(r.Name, cur.rowid) {
+		kind = ""
+	}
+	return x.set(r, e, cur, set, cur.rowid, kind)
 }
 
 // hasNullKey reports whether a natural key holds a NULL, which makes it no key.

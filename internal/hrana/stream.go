@@ -107,6 +107,10 @@ func (st *Stream) do(ctx context.Context, r *Request, used int) (*answer, error)
 		st.close()
 	case KindExecute, KindBatch:
 		a.results = &results{}
+		if is, perr := st.push(ctx, &r.Batch); is {
+			err = perr
+			break
+		}
 		err = st.batch(ctx, &r.Batch, a.results, used)
 		if err == nil && r.Kind == KindExecute && a.results.errors[0] != nil {
 			err = a.results.errors[0]

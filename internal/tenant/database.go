@@ -36,6 +36,7 @@ type database struct {
 
 	gate  gate  // for what uses conn; taken before mu
 	guest guest // what its holder runs for a SQL client
+	turso tursoStates
 
 	readers atomic.Pointer[readers] // nil while the file is the writer's alone
 

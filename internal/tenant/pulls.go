@@ -109,9 +109,10 @@ func (f *line) add(b base) {
 	}
 }
 
-// bases returns the lowest and the highest of the states that the file of a
-// push with this count may have been in; ok is false if there is none.
-func (p *pulls) bases(db string, gen uint64) (low, high uint64, ok bool) {
+// bases returns the lowest of the states that the file of a push with this
+// count may be in, and of those that it may have been in; ok is false if there
+// is none.
+func (p *pulls) bases(db string, gen uint64) (low, first uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.dbs[db]
@@ -126,12 +127,16 @@ func (p *pulls) bases(db string, gen uint64) (low, high uint64, ok bool) {
 			if b.gen != gen && b.gen != turso.NoGen {
 				continue
 			}
-			if low, high = min(low, b.seq), max(high, b.seq); !ok {
-				low, high, ok = b.seq, b.seq, true
+			oldest := b.seq
+			for _, o := range f.bases {
+				oldest = min(oldest, o.seq)
+			}
+			if low, first = min(low, b.seq), min(first, oldest); !ok {
+				low, first, ok = b.seq, oldest, true
 			}
 		}
 	}
-	return low, high, ok
+	return low, first, ok
 }
 
 // checked returns what check was told of a schema; ok is false if that was of

@@ -221,13 +221,13 @@ func (s *Session) commit() error {
 	}
 	s.ended()
 	d.cap.Discard()
-	return d.append(ch, s.cfg.Author)
+	return d.append(ch, s.cfg.Author, nil)
 }
 
 // append puts the transaction that was just committed into the history. If
-// that fails the file is ahead of the truth, and is thrown away. The gate and
-// the mutex are held.
-func (d *database) append(ch *change.Change, author string) error {
+// that fails the file is ahead of the truth, and is thrown away. kv is metadata
+// that goes with it. The gate and the mutex are held.
+func (d *database) append(ch *change.Change, author string, kv map[string][]byte) error {
 	pages, size, err := d.wal.take()
 	if err == nil && size == 0 {
 		return nil // nothing was written
@@ -236,7 +236,7 @@ func (d *database) append(ch *change.Change, author string) error {
 		err = fmt.Errorf("%w: the database would have %d pages, the limit is %d", ErrQuota, size, d.m.cfg.MaxPages)
 	}
 	if err == nil {
-		nc := &history.NewCommit{Time: time.Now(), Author: author, Meta: commitMeta{}.append(nil), Pages: pages, DBSize: size}
+		nc := &history.NewCommit{Time: time.Now(), Author: author, Meta: commitMeta{}.append(nil), Pages: pages, DBSize: size, KV: kv}
 		still := true
 		if ch != nil {
 			nc.Change, still = ch.Append(nil, change.ViewEffects), ch.Still()

@@ -1,0 +1,176 @@
+package tenant
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/agentdb/agentdb/internal/history"
+)
+
+// tursoState is what is kept of a Turso client between its pushes, in the
+// history's metadata under "t/" and its name: what the ids in its next pushes
+// mean, until it pulls again and has the same as the server.
+type tursoState struct {
+	Gen   uint64 // what follows is of pushes with this count
+	Base  uint64 // the revision that these were made on, or one before
+	Based bool   // that is known
+	// IDs are the rows that the client inserted and that got another id, by
+	// table and the client's id. A row that was refused has a placeholder.
+	IDs map[string]map[int64]int64 `json:",omitempty"`
+	// Own are the ids of rows that it inserted, as it knows them.
+	Own map[string][]idSpan `json:",omitempty"`
+	// Rows are the rows without a key that it inserted.
+	Rows map[string]*localRows `json:",omitempty"`
+	Full bool                  `json:",omitempty"` // there would be more
+}
+
+// idSpan is a range of ids.
+type idSpan [2]int64
+
+// localRows are the rows without a key that a client has put into a table since
+// its base: the rowids that they have there, and on the server.
+type localRows struct {
+	Top  int64 // the highest rowid at the base
+	Rows []localRow
+}
+
+type localRow [2]int64 // there, here
+
+// maxTursoState bounds the entries of a tursoState. Beyond it, a client that
+// updates rows before it has pulled them may be misunderstood.
+const maxTursoState = 50_000
+
+func tursoKey(client string) string { return "t/" + client }
+
+// next returns a copy for a push with that count: an empty one, if the client
+// has pulled since.
+func (s *tursoState) next(gen uint64) *tursoState {
+	n := &tursoState{Gen: gen, IDs: map[string]map[int64]int64{}, Own: map[string][]idSpan{}, Rows: map[string]*localRows{}}
+	if s == nil || s.Gen != gen {
+		return n
+	}
+	n.Full = s.Full
+	for t, m := range s.IDs {
+		n.IDs[t] = maps.Clone(m)
+	}
+	for t, l := range s.Own {
+		n.Own[t] = slices.Clone(l)
+	}
+	for t, l := range s.Rows {
+		n.Rows[t] = &localRows{Top: l.Top, Rows: slices.Clone(l.Rows)}
+	}
+	return n
+}
+
+// size counts the entries.
+func (s *tursoState) size() (n int) {
+	for _, m := range s.IDs {
+		n += len(m)
+	}
+	for _, l := range s.Own {
+		n += len(l)
+	}
+	for _, l := range s.Rows {
+		n += len(l.Rows)
+	}
+	return n
+}
+
+// moved notes that a row which the client inserted as id is to is here.
+func (s *tursoState) moved(table string, id, to int64) {
+	if s.Full {
+		return
+	}
+	if s.IDs[table] == nil {
+		s.IDs[table] = map[int64]int64{}
+	}
+	s.IDs[table][id] = to
+}
+
+// own notes that the client has inserted a row with that id.
+func (s *tursoState) own(table string, id int64) {
+	l := s.Own[table]
+	if n := len(l); n > 0 && l[n-1][1]+1 == id {
+		l[n-1][1] = id
+		return
+	}
+	if !s.Full && !s.owns(table, id) {
+		s.Own[table] = append(l, idSpan{id, id})
+	}
+}
+
+func (s *tursoState) owns(table string, id int64) bool {
+	for _, p := range s.Own[table] {
+		if p[0] <= id && id <= p[1] {
+			return true
+		}
+	}
+	return false
+}
+
+// add notes that the client has inserted a row without a key: it is the next
+// in the order of its file.
+func (l *localRows) add(here int64) {
+	local := l.Top + 1
+	if n := len(l.Rows); n > 0 {
+		local = l.Rows[n-1][0] + 1
+	}
+	l.Rows = append(l.Rows, localRow{local, here})
+}
+
+// find returns the index of a row that the client has inserted, -1 if it is
+// none of them.
+func (l *localRows) find(local int64) int {
+	i, ok := slices.BinarySearchFunc(l.Rows, local, func(r localRow, id int64) int { return cmp.Compare(r[0], id) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+func (s *tursoState) encode() []byte {
+	s.Full = s.Full || s.size() > maxTursoState
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // numbers and names always encode
+	}
+	return b
+}
+
+// tursoStates are the states of the clients that pushed last.
+type tursoStates struct{ byClient map[string]*tursoState }
+
+// maxTursoStates bounds tursoStates.
+const maxTursoStates = 256
+
+func (c *tursoStates) put(client string, s *tursoState) {
+	if c.byClient == nil || len(c.byClient) >= maxTursoStates {
+		c.byClient = map[string]*tursoState{}
+	}
+	c.byClient[client] = s
+}
+
+// tursoState returns what is kept of a client, nil if it never pushed. The gate
+// is held.
+func (d *database) tursoState(ctx context.Context, client string) (*tursoState, error) {
+	if s := d.turso.byClient[client]; s != nil {
+		return s, nil
+	}
+	v, err := d.m.cfg.Store.GetMeta(ctx, d.id(), tursoKey(client))
+	if errors.Is(err, history.ErrNoMeta) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, translate(err)
+	}
+	s := &tursoState{}
+	if err := json.Unmarshal(v, s); err != nil {
+		return nil, fmt.Errorf("tenant: state of %s: %w", client, err)
+	}
+	return s, nil
+}

@@ -1,0 +1,496 @@
+package tenant
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/change"
+	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/turso"
+	"github.com/agentdb/agentdb/internal/wire"
+)
+
+// tursoOp is an operation on its way to the executor.
+type tursoOp struct {
+	e    *change.Event
+	auto bool  // it inserts a row that is known by an id only
+	id   int64 // as the client knows it; 0 for a row without a key
+	rows *localRows
+}
+
+// writes runs the statements of the push.
+func (t *tursoRun) writes() error {
+	t.x = change.NewExecutor(t.d.cap)
+	t.x.Conflict = t.conflict
+	t.in = change.NewIntents(t.x)
+	t.state = t.before.next(t.p.Gen)
+	t.state.Based = t.base != nil
+	if t.state.Based {
+		t.state.Base = t.base.seq
+	}
+	t.batch, t.deleted = nil, map[string]map[int64]bool{}
+	for table, ids := range t.state.IDs {
+		for from, to := range ids {
+			t.x.Moved(table, from, to)
+		}
+	}
+	var failed error
+	t.x.Seen = func(table string, rowid int64) bool {
+		known, err := t.unseen.knows((&change.Event{Op: change.OpInsert, Table: &change.Table{Name: table}, NewRowID: rowid}).RowKey())
+		failed = errors.Join(failed, err)
+		return known
+	}
+	if t.parsed == nil {
+		t.parse()
+	}
+	t.waiting = map[int][]int{}
+	for i := range t.parsed {
+		wait, err := t.early(i)
+		if err == nil && !wait {
+			err = t.write(i)
+		}
+		for _, j := range t.waiting[i] {
+			if err == nil {
+				err = t.write(j)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return errors.Join(t.flush(), failed)
+}
+
+// parse takes the statements apart, and notes where rows are inserted.
+func (t *tursoRun) parse() {
+	t.parsed = make([]turso.Write, len(t.p.Writes))
+	t.inserts = map[string]int{}
+	for i := range t.parsed {
+		w := turso.ParseWrite(t.p.Writes[i].SQL)
+		t.parsed[i] = w
+		if w.Op == turso.OpInsert && len(w.Key) > 0 {
+			t.inserts[rowText(w.Table, keyVals(&w, t.p.Writes[i].Args))] = i
+		}
+	}
+}
+
+func rowText(table string, key []sqlite.Value) string {
+	b := []byte(table)
+	for _, v := range key {
+		b = append(b, 0, byte(v.Kind))
+		b = binary.AppendVarint(b, v.I)
+		b = binary.AppendUvarint(b, uint64(len(v.B)))
+		b = append(b, v.B...)
+	}
+	return string(b)
+}
+
+// early reports whether a statement has to wait for one that comes later, and
+// puts it there: what a trigger did to a new row comes before the row.
+func (t *tursoRun) early(i int) (bool, error) {
+	w, args := &t.parsed[i], t.p.Writes[i].Args
+	if w.Op != turso.OpUpdate || w.RowID || len(args) != len(w.Cols)+len(w.Key) {
+		return false, nil
+	}
+	key := args[len(w.Cols):]
+	at, ok := t.inserts[rowText(w.Table, key)]
+	if !ok || at < i || !t.in.Table(w.Table) {
+		return false, nil
+	}
+	var there bool
+	if id, auto := t.keyID(w.Table, w.Key, key); auto {
+		var err error
+		if there = t.state.owns(w.Table, id); !there {
+			if there, err = t.in.Exists(w.Table, id); err == nil && there {
+				there, err = t.base.has(w.Table, id)
+			}
+		}
+		if err != nil {
+			return false, err
+		}
+	} else {
+		if err := t.flush(); err != nil {
+			return false, err
+		}
+		row, err := t.in.Sole(w.Table, w.Key, w.Key, key)
+		if err != nil {
+			return false, err
+		}
+		there = row != nil
+	}
+	if !there {
+		t.waiting[at] = append(t.waiting[at], i)
+	}
+	return !there, nil
+}
+
+// write takes one statement.
+func (t *tursoRun) write(i int) error {
+	q, w := &t.p.Writes[i], &t.parsed[i]
+	args := q.Args
+	want := len(w.Cols)
+	if w.Op != turso.OpInsert {
+		want += len(w.Key)
+	}
+	if w.RowID {
+		want++
+	}
+	if w.Op == turso.OpOther || len(args) != want || w.RowID && args[want-1].Kind != sqlite.KindInteger {
+		return t.other(q)
+	}
+	op := &tursoOp{}
+	var err error
+	switch w.Op {
+	case turso.OpInsert:
+		err = t.insert(op, w, args)
+	case turso.OpUpdate:
+		err = t.update(op, w, args)
+	default:
+		if skip, err := t.replaces(i); err != nil || skip {
+			return err
+		}
+		err = t.delete(op, w, args)
+	}
+	if errors.Is(err, change.ErrNoTable) {
+		return t.other(q) // SQLite says what is wrong with it
+	}
+	if err == nil {
+		t.batch = append(t.batch, op)
+	}
+	return err
+}
+
+// keyID returns the id that a statement names its row by, if it does.
+func (t *tursoRun) keyID(table string, key []string, vals []sqlite.Value) (int64, bool) {
+	if len(key) != 1 || len(vals) != 1 || vals[0].Kind != sqlite.KindInteger || !t.in.AutoKey(table) {
+		return 0, false
+	}
+	return vals[0].I, true
+}
+
+// keyVals returns the values of an insertion's key.
+func keyVals(w *turso.Write, args []sqlite.Value) []sqlite.Value {
+	var vals []sqlite.Value
+	for _, k := range w.Key {
+		for i, c := range w.Cols {
+			if c == k && i < len(args) {
+				vals = append(vals, args[i])
+			}
+		}
+	}
+	return vals
+}
+
+// insert takes an INSERT. One of a row that the client has seen is an update:
+// clients send their ON CONFLICT DO UPDATE so. One of an id that the client
+// can't have seen is a new row, which gets another id if that one is taken.
+func (t *tursoRun) insert(op *tursoOp, w *turso.Write, args []sqlite.Value) (err error) {
+	id, auto := t.keyID(w.Table, w.Key, keyVals(w, args))
+	if auto && !t.deleted[w.Table][id] {
+		known := t.state.owns(w.Table, id)
+		if !known {
+			exists, err := t.in.Exists(w.Table, id)
+			if err == nil && exists {
+				known, err = t.base.has(w.Table, id)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if known {
+			op.e, err = t.in.Update(w.Table, w.Cols, args, w.Key, keyVals(w, args))
+			return err
+		}
+	}
+	if op.e, err = t.in.Insert(w.Table, w.Cols, args); err != nil {
+		return err
+	}
+	switch {
+	case auto:
+		op.auto, op.id = true, id
+		delete(t.deleted[w.Table], id)
+		t.state.own(w.Table, id)
+	case len(w.Key) == 0 && t.in.AutoKey(w.Table):
+		op.auto = true
+		op.rows, err = t.localRows(w.Table)
+	}
+	return err
+}
+
+// localRows returns the client's rows without a key in a table.
+func (t *tursoRun) localRows(table string) (*localRows, error) {
+	l := t.state.Rows[table]
+	if l == nil {
+		l = &localRows{}
+		on := t.base
+		if t.replayed {
+			on = t.origin
+		}
+		if on != nil {
+			var err error
+			if l.Top, err = on.top(table); err != nil {
+				return nil, err
+			}
+		}
+		t.state.Rows[table] = l
+	}
+	return l, nil
+}
+
+// rowID returns where a row without a key is that the client knows by a rowid.
+func (t *tursoRun) rowID(table string, local int64, gone bool) (int64, error) {
+	if err := t.flush(); err != nil { // rows of this push get their rowid there
+		return 0, err
+	}
+	l, err := t.localRows(table)
+	if err != nil {
+		return 0, err
+	}
+	i := l.find(local)
+	if i < 0 {
+		return local, nil
+	}
+	here := l.Rows[i][1]
+	if gone {
+		l.Rows = append(l.Rows[:i], l.Rows[i+1:]...)
+	}
+	return here, nil
+}
+
+func (t *tursoRun) update(op *tursoOp, w *turso.Write, args []sqlite.Value) (err error) {
+	n := len(w.Cols)
+	if w.RowID {
+		id, err := t.rowID(w.Table, args[n].I, false)
+		if err == nil {
+			op.e, err = t.in.Update(w.Table, w.Cols, args[:n], nil, []sqlite.Value{sqlite.Int(id)})
+		}
+		return err
+	}
+	by := args[n:]
+	if moved := movesKey(w); moved {
+		if by, err = t.oldKey(w, args); err != nil {
+			return err
+		}
+	}
+	op.e, err = t.in.Update(w.Table, w.Cols, args[:n], w.Key, by)
+	return err
+}
+
+// movesKey reports whether an update sets columns of the key.
+func movesKey(w *turso.Write) bool {
+	for _, k := range w.Key {
+		for _, c := range w.Cols {
+			if c == k {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// oldKey returns the key that a row had before an update of its key, which
+// tells the new one only: that of the sole row with the same values in the other
+// columns of the key.
+func (t *tursoRun) oldKey(w *turso.Write, args []sqlite.Value) ([]sqlite.Value, error) {
+	by := args[len(w.Cols):]
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	if !t.in.Table(w.Table) {
+		return by, nil
+	}
+	if same, err := t.in.Sole(w.Table, w.Key, w.Key, by); err != nil || same != nil {
+		return by, err
+	}
+	var have []string
+	var vals []sqlite.Value
+next:
+	for i, k := range w.Key {
+		for _, c := range w.Cols {
+			if c == k {
+				continue next
+			}
+		}
+		have, vals = append(have, k), append(vals, by[i])
+	}
+	if len(have) == 0 {
+		return by, nil
+	}
+	old, err := t.in.Sole(w.Table, w.Key, have, vals)
+	if err != nil || old == nil {
+		return by, err
+	}
+	return old, nil
+}
+
+func (t *tursoRun) delete(op *tursoOp, w *turso.Write, args []sqlite.Value) (err error) {
+	if w.RowID {
+		id, err := t.rowID(w.Table, args[0].I, true)
+		if err == nil {
+			op.e, err = t.in.Delete(w.Table, nil, []sqlite.Value{sqlite.Int(id)})
+		}
+		return err
+	}
+	if id, ok := t.keyID(w.Table, w.Key, args); ok {
+		if t.deleted[w.Table] == nil {
+			t.deleted[w.Table] = map[int64]bool{}
+		}
+		t.deleted[w.Table][id] = true
+	}
+	op.e, err = t.in.Delete(w.Table, w.Key, args)
+	return err
+}
+
+// replaces reports whether a DELETE is to be left out that the client sends
+// before it inserts the same row.
+//
+// A client that pulls before it pushes runs its changes again, on the new rows.
+// If an id that it had given to a row was taken meanwhile, it deletes the row
+// that has it. So a row which the client can't have seen when it last pushed is
+// not deleted: the insertion then gets another id. Rows with other keys are
+// merged.
+func (t *tursoRun) replaces(i int) (bool, error) {
+	if i+1 == len(t.parsed) {
+		return false, nil
+	}
+	w, next := &t.parsed[i], &t.parsed[i+1]
+	if next.Op != turso.OpInsert || next.Table != w.Table || w.RowID || len(next.Key) != len(w.Key) {
+		return false, nil
+	}
+	args, nextArgs := t.p.Writes[i].Args, t.p.Writes[i+1].Args
+	key := keyVals(next, nextArgs)
+	if len(key) != len(args) {
+		return false, nil
+	}
+	for i := range key {
+		if next.Key[i] != w.Key[i] || !key[i].Equal(args[i]) {
+			return false, nil
+		}
+	}
+	id, ok := t.keyID(w.Table, w.Key, args)
+	if !ok {
+		return !t.in.AutoKey(w.Table), nil
+	}
+	if t.origin == nil || t.state.owns(w.Table, id) || t.deleted[w.Table][id] {
+		return false, nil
+	}
+	had, err := t.origin.has(w.Table, id)
+	if err != nil || had {
+		return false, err
+	}
+	if t.deleted[w.Table] == nil {
+		t.deleted[w.Table] = map[int64]bool{}
+	}
+	t.deleted[w.Table][id] = true // the insertion is of a new row
+	return true, nil
+}
+
+// flush runs the operations that were collected.
+func (t *tursoRun) flush() error {
+	if len(t.batch) == 0 {
+		return nil
+	}
+	c := &change.Change{}
+	for _, op := range t.batch {
+		c.Events = append(c.Events, *op.e)
+	}
+	t.x.Expect(c)
+	if t.refuse != "" {
+		for i := range c.Events {
+			t.x.Skip(i, t.refuse)
+		}
+	}
+	res, err := t.x.Run(c)
+	if err != nil {
+		return err
+	}
+	refused := map[uint32]bool{}
+	for _, r := range res {
+		refused[r.Index] = r.Code == wire.OpRejected
+	}
+	for i, op := range t.batch {
+		if !op.auto {
+			continue
+		}
+		if op.rows != nil {
+			here := c.Events[i].RowID
+			if refused[uint32(i)] {
+				here = nowhere
+			}
+			op.rows.add(here)
+		} else if to := t.x.Where(op.e.Table.Name, op.id); to != op.id {
+			t.state.moved(op.e.Table.Name, op.id, to)
+		}
+	}
+	t.batch = nil
+	return nil
+}
+
+// nowhere is the rowid of rows that are not here.
+const nowhere = -1 << 62
+
+// other runs a statement of another form: a schema change, or what the
+// application made of a change. What fails is recorded.
+func (t *tursoRun) other(q *Query) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if isSchemaChange(q.SQL) && len(q.Args) == 0 {
+		_, err := t.x.Run(&change.Change{Events: []change.Event{*change.DDL(strings.TrimRight(q.SQL, "; \n"))}})
+		return err
+	}
+	g := &t.d.guest
+	g.active = true
+	defer func() { g.active = false }()
+	p, err := g.single(t.d.conn, q.SQL)
+	if err == nil && p == nil {
+		return nil
+	}
+	if err != nil {
+		return t.failed(q, err)
+	}
+	defer g.cache.put(p)
+	if p.st == nil || p.control != "" || p.readOnly {
+		return t.failed(q, logic("not possible in a push"))
+	}
+	if err := bind(p.st, q); err != nil {
+		return t.failed(q, err)
+	}
+	if t.refuse != "" {
+		return t.failed(q, logic(t.refuse))
+	}
+	k := t.d.cap
+	if err := k.Before(p.st); err != nil {
+		return t.failed(q, err)
+	}
+	stepErr := step(p.st, nil)
+	if err := k.After(p.st, stepErr); err != nil {
+		return err
+	}
+	if stepErr != nil {
+		return t.failed(q, g.explain(stepErr))
+	}
+	return nil
+}
+
+func isSchemaChange(sql string) bool {
+	word, _, _ := strings.Cut(strings.TrimSpace(sql), " ")
+	switch strings.ToUpper(word) {
+	case "CREATE", "DROP", "ALTER":
+		return true
+	}
+	return false
+}
+
+// failed records a statement that failed, unless the database did.
+func (t *tursoRun) failed(q *Query, err error) error {
+	g := &t.d.guest
+	was := g.active
+	g.active = false
+	defer func() { g.active = was }()
+	if t.d.conn.AutoCommit() || sqlite.IsInterrupt(err) || sqlite.IsFull(err) || errors.Is(err, change.ErrTooMuch) {
+		return err
+	}
+	return t.conflict(change.StatementConflict(q.SQL, q.Args, err))
+}
