@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const binary = process.env.AGENTDB ?? join(import.meta.dirname, 'bin', 'agentdb');
+export const binary = process.env.AGENTDB ?? join(import.meta.dirname, 'bin', 'agentdb');
 
 export class Server {
   // start starts a server on a free port. With dev it asks for no tokens.

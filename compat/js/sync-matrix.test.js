@@ -291,15 +291,18 @@ describe('the rest', () => {
     await a.push();
     await a.exec('DROP INDEX i; CREATE TABLE gone(x); DROP TABLE gone');
     await a.push();
-    await a.exec('ALTER TABLE t RENAME COLUMN x TO z');
-    assert.deepEqual(await f.settle('SELECT id, z, y FROM t'), [[1, 'one', 7]]);
+    await a.exec('ALTER TABLE t DROP COLUMN y; ALTER TABLE t ADD COLUMN z');
+    assert.deepEqual(await f.settle('SELECT id, x, z FROM t'), [[1, 'one', null]]);
     assert.deepEqual(await f.sql("SELECT name FROM sqlite_schema WHERE name IN ('gone', 'i')"), []);
   });
-  scenario('RENAME TABLE, views and triggers stay with the client: it never sends them', async (f) => {
-    const [a] = await f.two(['CREATE TABLE t(x)']);
-    await a.exec('CREATE VIEW v AS SELECT 1');
+  scenario('RENAME, views and triggers stay with the client, which never sends them; rows that need them are recorded', async (f) => {
+    const [a] = await f.two(['CREATE TABLE t(k TEXT PRIMARY KEY, x)']);
+    await a.exec('CREATE VIEW v AS SELECT 1; ALTER TABLE t RENAME COLUMN x TO y');
     await a.push();
-    assert.deepEqual(await f.sql("SELECT count(*) FROM sqlite_schema WHERE name = 'v'"), [[0]]);
+    assert.deepEqual(await f.sql("SELECT count(*) FROM sqlite_schema WHERE name = 'v' OR sql LIKE '%y%KEY, y%'"), [[0]]);
+    await a.exec("INSERT INTO t(k, y) VALUES ('k', 'y')");
+    await a.push();
+    assert.deepEqual((await f.conflicts()).map((c) => c[1]), ['schema']);
   });
   scenario('all types of values', async (f) => {
     const [a, b] = await f.two(['CREATE TABLE v(k INTEGER PRIMARY KEY, x)']);

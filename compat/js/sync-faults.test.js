@@ -1,0 +1,251 @@
+// @tursodatabase/sync when things go wrong, in fleets, and with its options.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { cpSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { connect } from '@tursodatabase/sync';
+import { binary, Server } from './server.js';
+import { all, Fleet, one } from './sync.js';
+
+let server;
+before(async () => {
+  server = await Server.start({ dev: true });
+});
+after(() => server.stop());
+
+const scenario = (name, fn) =>
+  test(name, async () => {
+    const f = new Fleet(server);
+    try {
+      await fn(f);
+    } finally {
+      await f.close();
+    }
+  });
+
+const filler = (rows, size) => `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows}) INSERT INTO big(x) SELECT hex(randomblob(${size / 2})) FROM n`;
+const sum = 'SELECT count(*), sum(length(x)), max(x) FROM big';
+
+describe('faults', () => {
+  scenario('the server is killed: what it answered is there, clients go on', async (f) => {
+    const [a, b] = await f.two(['CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)']);
+    await b.exec("INSERT INTO t(x) VALUES ('b')");
+    for (let i = 0; i < 5; i++) {
+      await a.exec(`INSERT INTO t(x) VALUES ('a${i}')`);
+      await a.push();
+    }
+    await server.kill();
+    await assert.rejects(b.push());
+    await server.again();
+    // It doesn't know any more what they had seen: new rows still are new rows.
+    await a.exec("UPDATE t SET x = 'a0-upd' WHERE id = 1");
+    const rows = await f.settle('SELECT id, x FROM t ORDER BY id');
+    assert.deepEqual(rows.map((r) => r[1]).sort(), ['a0-upd', 'a1', 'a2', 'a3', 'a4', 'b']);
+  });
+
+  test('a server that was restored from a backup: all have its state, and what they had not pushed', async () => {
+    const s = await Server.start({ dev: true });
+    const f = new Fleet(s);
+    try {
+      const [a, b] = await f.two(['CREATE TABLE t(k TEXT PRIMARY KEY)']);
+      await a.exec("INSERT INTO t VALUES ('before')");
+      await f.settle('SELECT k FROM t');
+      await s.kill();
+      cpSync(join(s.dir, 'data'), join(s.dir, 'backup'), { recursive: true });
+      await s.again();
+      await a.exec("INSERT INTO t VALUES ('after')");
+      await f.settle('SELECT k FROM t');
+      await b.exec("INSERT INTO t VALUES ('pending')");
+      await s.kill();
+      rmSync(join(s.dir, 'data'), { recursive: true });
+      cpSync(join(s.dir, 'backup'), join(s.dir, 'data'), { recursive: true });
+      await s.again();
+      await f.sql("INSERT INTO t VALUES ('since')");
+      await a.pull();
+      await b.pull();
+      assert.deepEqual(await f.settle('SELECT k FROM t ORDER BY k'), [['before'], ['pending'], ['since']]);
+    } finally {
+      await f.close();
+      await s.stop();
+    }
+  });
+
+  scenario('an answer that is cut anywhere is an error, and changes nothing', async (f) => {
+    await f.sql('CREATE TABLE big(id INTEGER PRIMARY KEY, x TEXT)', filler(300, 4000));
+    let cut = 0;
+    const proxy = createServer(async (req, res) => {
+      const body = [];
+      for await (const b of req) body.push(b);
+      const resp = await fetch(`${server.url}${req.url}`, { method: 'POST', body: Buffer.concat(body), headers: { 'user-agent': 'x', 'accept-encoding': 'identity' } });
+      const all = Buffer.from(await resp.arrayBuffer());
+      res.writeHead(resp.status, { 'content-length': resp.headers.get('content-length') });
+      if (req.url.endsWith('pull-updates') && cut > 0 && cut < all.length) {
+        res.write(all.subarray(0, cut), () => req.socket.destroy());
+      } else {
+        res.end(all);
+      }
+    });
+    await new Promise((done) => proxy.listen(0, '127.0.0.1', done));
+    const a = await f.open({ url: `http://127.0.0.1:${proxy.address().port}/db/${f.name}` });
+    await f.sql(filler(20, 4000));
+    const had = await all(a, sum);
+    const page = 4096 + 6;
+    for (cut of [1, 40, 60, 60 + page, 60 + 2 * page, 60 + 2 * page + 100]) {
+      await assert.rejects(a.pull(), undefined, `cut to ${cut} bytes`);
+      assert.deepEqual(await all(a, sum), had);
+    }
+    cut = 0;
+    await a.pull();
+    assert.deepEqual(await all(a, sum), await f.sql(sum));
+    proxy.closeAllConnections();
+    proxy.close();
+  });
+
+  test('tokens', async () => {
+    const s = await Server.start();
+    const f = new Fleet(s);
+    try {
+      const a = await f.open({ authToken: s.token(f.name) });
+      await a.exec("CREATE TABLE t(k TEXT PRIMARY KEY); INSERT INTO t VALUES ('k')");
+      await a.push();
+      const r = await f.open({ authToken: s.token(f.name, 'read') });
+      assert.equal(await one(r, 'SELECT k FROM t'), 'k');
+      await r.exec("INSERT INTO t VALUES ('r')");
+      await assert.rejects(r.push(), /reading only/);
+      await assert.rejects(f.open({ authToken: s.token('other') }), /403/);
+      await assert.rejects(f.open({ authToken: 'nonsense' }), /401/);
+    } finally {
+      await f.close();
+      await s.stop();
+    }
+  });
+
+  scenario('a database that pages cannot carry is refused with the reason', async (f) => {
+    const [a] = await f.two(['CREATE TABLE t(k TEXT PRIMARY KEY)']);
+    await f.sql('CREATE VIRTUAL TABLE docs USING fts5(body)');
+    await assert.rejects(a.pull(), /docs is a virtual table/);
+    await a.exec("INSERT INTO t VALUES ('k')");
+    await a.push(); // pushes go on
+    assert.deepEqual(await f.sql('SELECT k FROM t'), [['k']]);
+  });
+});
+
+describe('options', () => {
+  scenario('long poll', async (f) => {
+    const [a, b] = await f.two(['CREATE TABLE t(k TEXT PRIMARY KEY)'], { longPollTimeoutMs: 20_000 });
+    const pulled = b.pull();
+    await new Promise((done) => setTimeout(done, 100));
+    await b.exec("INSERT INTO t VALUES ('b')"); // while it waits
+    await b.push();
+    await pulled;
+    await a.exec("INSERT INTO t VALUES ('a')");
+    const next = b.pull();
+    await a.push();
+    const start = performance.now();
+    await next;
+    assert.ok(performance.now() - start < 2000);
+    const short = await f.open({ longPollTimeoutMs: 50 });
+    await short.pull();
+    assert.equal(await short.pull(), false);
+  });
+
+  scenario('a bootstrap in parts, while others write', async (f) => {
+    await f.sql('CREATE TABLE big(id INTEGER PRIMARY KEY, x TEXT)', filler(2000, 2000));
+    let requests = 0;
+    const a = await f.open({
+      pullBytesThreshold: 512 << 10,
+      fetch: async (url, init) => {
+        if (requests++ === 2) await f.sql('DELETE FROM big WHERE id % 2', filler(100, 2000));
+        return fetch(url, init);
+      },
+    });
+    assert.ok(requests > 5, `${requests} requests`);
+    assert.equal(await one(a, 'PRAGMA integrity_check'), 'ok');
+    assert.equal(await one(a, 'SELECT count(*) FROM big'), 2000);
+    await f.settle(sum);
+  });
+
+  for (const [name, bootstrapStrategy] of [['a prefix', { kind: 'prefix', length: 128 << 10 }], ['a query', { kind: 'query', query: 'SELECT * FROM big WHERE id < 10' }]]) {
+    for (const prefetch of [false, true]) {
+      scenario(`a part of the database: ${name}${prefetch ? ', with prefetch' : ''}`, async (f) => {
+        await f.sql('CREATE TABLE big(id INTEGER PRIMARY KEY, x TEXT)', filler(2000, 2000));
+        const had = await f.sql('SELECT x FROM big WHERE id = 1500');
+        const a = await f.open({ partialSyncExperimental: { bootstrapStrategy, prefetch } });
+        await f.sql("UPDATE big SET x = 'new' WHERE id IN (5, 1500)");
+        assert.deepEqual(await all(a, 'SELECT x FROM big WHERE id = 1500'), had); // as it was at its revision
+        await a.pull();
+        assert.equal(await one(a, 'SELECT x FROM big WHERE id = 1500'), 'new');
+        assert.equal(await one(a, 'SELECT x FROM big WHERE id = 5'), 'new');
+        assert.deepEqual(await all(a, sum), await f.sql(sum));
+      });
+    }
+  }
+
+  scenario('pushes in parts', async (f) => {
+    const [a, b] = await f.two(['CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)'], { pushOperationsThreshold: 10 });
+    await b.exec("INSERT INTO t(x) VALUES ('b')");
+    await b.push();
+    for (let i = 0; i < 95; i++) await a.exec(`INSERT INTO t(x) VALUES ('${i}')`);
+    await a.push();
+    assert.equal((await f.settle('SELECT id, x FROM t ORDER BY id')).length, 96);
+  });
+
+  scenario('writes on the server', async (f) => {
+    const [a, b] = await f.two(['CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)'], { remoteWritesExperimental: true });
+    await (await a.prepare('INSERT INTO t(x) VALUES (?)')).run('a');
+    await b.exec("INSERT INTO t(x) VALUES ('b')");
+    assert.deepEqual(await f.settle('SELECT id, x FROM t ORDER BY id'), [[1, 'a'], [2, 'b']]);
+  });
+});
+
+describe('fleets', () => {
+  scenario('twenty clients that are offline', async (f) => {
+    await f.sql('CREATE TABLE tasks(id INTEGER PRIMARY KEY AUTOINCREMENT, status TEXT, n INTEGER)', "INSERT INTO tasks(status, n) VALUES ('first', 0)");
+    const clients = await Promise.all(Array.from({ length: 20 }, () => f.open()));
+    let rows = 1;
+    for (let round = 0; round < 3; round++) {
+      await Promise.all(
+        clients.map(async (db, i) => {
+          for (let n = 0; n < 1 + ((i + round) % 3); n++) {
+            await db.exec(`INSERT INTO tasks(status, n) VALUES ('${round}-${i}-${n}', 0)`);
+            rows++;
+          }
+          await db.exec(`UPDATE tasks SET n = n + 1 WHERE status = '${round}-${i}-0'`);
+          if ((i + round) % 4 === 1) await db.pull();
+          await db.push();
+          if ((i + round) % 3 === 1) await db.pull();
+        }),
+      );
+    }
+    const got = await f.settle('SELECT id, status, n FROM tasks ORDER BY id');
+    assert.equal(got.length, rows);
+    assert.equal(new Set(got.map((r) => r[1])).size, rows);
+    for (const [, status, n] of got) assert.equal(n, /^\d+-\d+-0$/.test(status) ? 1 : 0, status);
+  });
+
+  scenario('agentdb, Turso sync and SQL over HTTP on one database', async (f) => {
+    const agent = (sql) => execFileSync(binary, ['shell', join(f.dir, 'agent.db'), sql, '--url', f.url, '--mode', 'json']).toString();
+    agent('CREATE TABLE tasks(id INTEGER PRIMARY KEY AUTOINCREMENT, who TEXT); CREATE TABLE notes(k TEXT PRIMARY KEY, v TEXT)');
+    const a = await f.open();
+    const b = await connect({ path: join(f.dir, 'b.db'), url: f.url, clientName: 'b' });
+    f.clients.push(b);
+    for (let round = 0; round < 3; round++) {
+      await a.exec(`INSERT INTO tasks(who) VALUES ('a${round}'); INSERT INTO notes VALUES ('a${round}', 'a') ON CONFLICT(k) DO UPDATE SET v = 'aa'`);
+      await b.exec(`INSERT INTO tasks(who) VALUES ('b${round}')`);
+      agent(`INSERT INTO tasks(who) VALUES ('agent${round}'); UPDATE notes SET v = 'agent' WHERE k = 'a${round - 1}'`);
+      await f.sql(`INSERT INTO tasks(who) VALUES ('sql${round}')`, `DELETE FROM notes WHERE k = 'a${round - 2}'`);
+      await f.settle('SELECT id, who FROM tasks ORDER BY id');
+    }
+    const tasks = await f.settle('SELECT id, who FROM tasks ORDER BY id');
+    assert.equal(new Set(tasks.map((r) => r[1])).size, 12);
+    assert.equal(tasks.length, 12);
+    const notes = await f.settle('SELECT k, v FROM notes ORDER BY k');
+    assert.deepEqual(JSON.parse(agent('SELECT id, who FROM tasks ORDER BY id')).map(Object.values), tasks);
+    assert.deepEqual(JSON.parse(agent('SELECT k, v FROM notes ORDER BY k')).map(Object.values), notes);
+    // Nobody sees the tables that are not theirs.
+    assert.deepEqual(JSON.parse(agent("SELECT count(*) AS n FROM sqlite_schema WHERE name LIKE 'turso%'"))[0].n, 0);
+    assert.deepEqual(await all(a, "SELECT name FROM sqlite_schema WHERE name LIKE 'agentdb%'"), [['agentdb_conflicts']]);
+  });
+});
