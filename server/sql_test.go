@@ -343,6 +343,7 @@ func TestSQLStaysInside(t *testing.T) {
 	}
 	for _, sql := range []string{
 		"PRAGMA table_info(t)", "SELECT * FROM pragma_table_info('t')", "PRAGMA journal_mode=WAL", "PRAGMA busy_timeout=5000", "PRAGMA synchronous=OFF",
+		"PRAGMA read_uncommitted", "PRAGMA read_uncommitted=1",
 		"PRAGMA user_version=7", "PRAGMA integrity_check", "ANALYZE", "REINDEX", "PRAGMA optimize", "SELECT * FROM agentdb_conflicts",
 	} {
 		if got := s.pipeline("", sql).codes(); got != "ok" {

@@ -1,40 +1,12 @@
-"""Runs the Python clients of libSQL against the server's binary, AGENTDB."""
+"""Python clients of libSQL."""
 
 import asyncio
-import os
-import re
-import subprocess
-import tempfile
 import unittest
 
 import libsql
 import libsql_client
 
-BINARY = os.environ["AGENTDB"]
-
-
-class Server(unittest.TestCase):
-    """A server in dev mode, and a database for each test."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = tempfile.TemporaryDirectory()
-        cls.process = subprocess.Popen(
-            [BINARY, "serve", "--dev", "--listen", "127.0.0.1:0", "--data", cls.dir.name, "--log-level", "warn"],
-            stdout=subprocess.PIPE, text=True)
-        for line in cls.process.stdout:
-            if m := re.search(r"http://(127\.0\.0\.1:\d+)", line):
-                cls.address = m[1]
-                break
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.process.terminate()
-        cls.process.communicate()
-        cls.dir.cleanup()
-
-    def url(self, protocol):
-        return f"{protocol}://{self.address}/db/{self.id().split('.')[-1].lower()}-{protocol}"
+from running import Server
 
 
 class Libsql(Server):

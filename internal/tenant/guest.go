@@ -40,12 +40,14 @@ var guestPragmas = map[string]bool{
 	"collation_list": false, "compile_options": false, "data_version": false, "encoding": false, "foreign_keys": false,
 	"freelist_count": false, "function_list": false, "journal_mode": false, "max_page_count": false, "module_list": false,
 	"page_count": false, "page_size": false, "pragma_list": false, "schema_version": false, "auto_vacuum": false,
+	"read_uncommitted": false,
 }
 
 // ignoredPragmas are settings of a connection that change no result. Clients
 // make them out of habit.
 var ignoredPragmas = []string{
 	"busy_timeout", "cache_size", "journal_mode", "mmap_size", "synchronous", "temp_store", "journal_size_limit", "wal_autocheckpoint",
+	"read_uncommitted", // means something with a shared cache only
 }
 
 // deniedFunctions reach out of the database.
