@@ -90,7 +90,7 @@ func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn
 			return err
 		}
 		w.in += int64(len(msg))
-		need := decodedSize(msg)
+		need := decodedSize(hrana.JSON, msg)
 		if need > s.cfg.Limits.MaxDecoded || !s.memory.take(need) {
 			release()
 			return errNoMemory

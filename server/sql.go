@@ -13,11 +13,13 @@ import (
 // sqlRoutes adds the paths of Hrana, bare and below that of a database.
 func (s *Server) sqlRoutes() {
 	for _, prefix := range []string{"", "/db", "/db/{name}"} {
-		for _, v := range []string{"/v2", "/v3"} {
+		for v, f := range map[string]hrana.Format{"/v2": hrana.JSON, "/v3": hrana.JSON, "/v3-protobuf": hrana.Protobuf} {
 			s.mux.HandleFunc(prefix+v, s.handle("sql", s.sqlHandler(s.hranaVersion)))
-			s.mux.HandleFunc(prefix+v+"/pipeline", s.handle("sql", s.sqlHandler(s.pipeline)))
+			s.mux.HandleFunc(prefix+v+"/pipeline", s.handle("sql", s.sqlHandler(s.pipeline(f))))
+			if v != "/v2" {
+				s.mux.HandleFunc(prefix+v+"/cursor", s.handle("sql", s.sqlHandler(s.cursor(f))))
+			}
 		}
-		s.mux.HandleFunc(prefix+"/v3/cursor", s.handle("sql", s.sqlHandler(s.cursor)))
 	}
 }
 
@@ -72,15 +74,21 @@ type sqlRequest struct {
 	call hrana.Call
 }
 
-// decodedSize bounds the memory that the JSON of a request takes once decoded:
-// each object of it is a struct of at most so many bytes, beside its texts.
-func decodedSize(body []byte) int64 {
-	return int64(len(body)) + 200*int64(bytes.Count(body, []byte{'{'}))
+// decodedSize bounds the memory that a request takes once decoded: each object of
+// JSON is a struct of at most so many bytes, beside its texts. So is each message
+// of protobuf, of which a request may have a million.
+func decodedSize(format hrana.Format, body []byte) int64 {
+	const object = 200
+	n := bytes.Count(body, []byte{'{'})
+	if format == hrana.Protobuf {
+		n = min(len(body)/2, hrana.MaxParts)
+	}
+	return int64(len(body)) + object*int64(n)
 }
 
 // readSQL checks a request and reads its body. release is as that of
 // readRequest.
-func (s *Server) readSQL(w *recorder, r *http.Request) (q *sqlRequest, release func(), err error) {
+func (s *Server) readSQL(w *recorder, r *http.Request, format hrana.Format) (q *sqlRequest, release func(), err error) {
 	taken := int64(0)
 	release = func() { s.memory.give(taken) }
 	if r.Method != http.MethodPost {
@@ -107,16 +115,17 @@ func (s *Server) readSQL(w *recorder, r *http.Request) (q *sqlRequest, release f
 	if err != nil {
 		return nil, release, err
 	}
-	switch n := decodedSize(body); {
+	switch n := decodedSize(format, body); {
 	case n > s.cfg.Limits.MaxDecoded:
 		return nil, release, &problem{code: CodeTooLarge, message: "the request has too many parts: send it in smaller ones"}
 	case !take(n):
 		return nil, release, errNoMemory
 	}
 	q = &sqlRequest{body: body, call: hrana.Call{
-		Owner: strings.Join([]string{name, strconv.FormatBool(cfg.Write)}, " "),
-		Open:  func() hrana.Conn { return s.dbs.SQL(name, cfg) },
-		Take:  take,
+		Format: format,
+		Owner:  strings.Join([]string{name, strconv.FormatBool(cfg.Write)}, " "),
+		Open:   func() hrana.Conn { return s.dbs.SQL(name, cfg) },
+		Take:   take,
 	}}
 	return q, release, nil
 }
@@ -124,39 +133,51 @@ func (s *Server) readSQL(w *recorder, r *http.Request) (q *sqlRequest, release f
 var errNoMemory = &problem{code: CodeUnavailable, message: "the server is working on as many bytes as it can hold: try again in a moment"}
 
 // pipeline answers requests on one stream.
-func (s *Server) pipeline(w *recorder, r *http.Request) error {
-	q, release, err := s.readSQL(w, r)
-	defer release()
-	if err != nil {
-		return err
+func (s *Server) pipeline(format hrana.Format) handler {
+	decode, contentType := hrana.DecodePipeline, "application/json"
+	if format == hrana.Protobuf {
+		decode, contentType = hrana.DecodePipelineProto, "application/x-protobuf"
 	}
-	req, err := hrana.DecodePipeline(q.body)
-	if err != nil {
-		return badHrana(err)
+	return func(w *recorder, r *http.Request) error {
+		q, release, err := s.readSQL(w, r, format)
+		defer release()
+		if err != nil {
+			return err
+		}
+		req, err := decode(q.body)
+		if err != nil {
+			return badHrana(err)
+		}
+		ans, err := s.streams.Pipeline(r.Context(), &q.call, req)
+		if err != nil {
+			return gone(r, err)
+		}
+		return writeSQL(w, contentType, ans)
 	}
-	ans, err := s.streams.Pipeline(r.Context(), &q.call, req)
-	if err != nil {
-		return gone(r, err)
-	}
-	return writeSQL(w, "application/json", ans)
 }
 
 // cursor answers a batch, row by row.
-func (s *Server) cursor(w *recorder, r *http.Request) error {
-	q, release, err := s.readSQL(w, r)
-	defer release()
-	if err != nil {
-		return err
+func (s *Server) cursor(format hrana.Format) handler {
+	decode, contentType := hrana.DecodeCursor, "text/plain"
+	if format == hrana.Protobuf {
+		decode, contentType = hrana.DecodeCursorProto, "application/octet-stream"
 	}
-	req, err := hrana.DecodeCursor(q.body)
-	if err != nil {
-		return badHrana(err)
+	return func(w *recorder, r *http.Request) error {
+		q, release, err := s.readSQL(w, r, format)
+		defer release()
+		if err != nil {
+			return err
+		}
+		req, err := decode(q.body)
+		if err != nil {
+			return badHrana(err)
+		}
+		head, entries, err := s.streams.Cursor(r.Context(), &q.call, req)
+		if err != nil {
+			return gone(r, err)
+		}
+		return writeSQL(w, contentType, head, entries)
 	}
-	head, lines, err := s.streams.Cursor(r.Context(), &q.call, req)
-	if err != nil {
-		return gone(r, err)
-	}
-	return writeSQL(w, "text/plain", head, lines)
 }
 
 // badHrana tells a client what is wrong with its request: nothing else is in

@@ -1,10 +1,13 @@
 package hrana
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
@@ -97,4 +100,76 @@ func eachInvalid(s string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// protoMsg appends a message as a field.
+func protoMsg(b []byte, num protowire.Number, msg []byte) []byte { return appendMessage(b, num, msg) }
+
+func protoStmt(sql string, args ...[]byte) []byte {
+	b := appendText(nil, 1, sql)
+	for _, a := range args {
+		b = protoMsg(b, 3, a)
+	}
+	return b
+}
+
+func TestDecodeProto(t *testing.T) {
+	stmt := protoStmt("SELECT ?", appendNumber(nil, 2, protowire.EncodeZigZag(-7)), protoMsg(nil, 5, []byte{0, 1}), protoMsg(nil, 1, nil))
+	cond := protoMsg(nil, 3, protoMsg(nil, 6, nil)) // not autocommit
+	step := protoMsg(protoMsg(nil, 1, cond), 2, appendNumber(stmt, 5, 0))
+	body := appendText(nil, 1, "baton")
+	body = protoMsg(body, 2, protoMsg(nil, 3, protoMsg(nil, 1, protoMsg(nil, 1, step))))
+	body = protoMsg(body, 2, protoMsg(nil, 5, appendNumber(nil, 2, 3)))
+	p, err := DecodePipelineProto(protoMsg(body, 99, []byte("of the future")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := p.Requests[0].Batch.Steps[0]
+	if p.Baton != "baton" || s.Stmt.WantRows || s.Cond.Kind != CondNot || s.Cond.Sub[0].Kind != CondAutocommit || len(s.Stmt.Args) != 3 ||
+		!s.Stmt.Args[0].Equal(sqlite.Int(-7)) || !s.Stmt.Args[1].Equal(sqlite.Blob([]byte{0, 1})) || !s.Stmt.Args[2].IsNull() {
+		t.Errorf("%+v", p.Requests[0])
+	}
+	if r := p.Requests[1]; r.Kind != KindDescribe || !r.SQL.Stored || r.SQL.ID != 3 {
+		t.Errorf("%+v", r)
+	}
+	deep := protoMsg(nil, 6, nil)
+	for range 40 {
+		deep = protoMsg(nil, 3, deep)
+	}
+	for _, bad := range [][]byte{
+		{0xff},
+		{0x0a, 5},
+		protoMsg(nil, 2, nil), protoMsg(nil, 2, protoMsg(nil, 9, nil)),
+		protoMsg(nil, 2, protoMsg(nil, 2, nil)), protoMsg(nil, 2, protoMsg(nil, 2, protoMsg(nil, 1, nil))),
+		protoMsg(nil, 2, protoMsg(nil, 3, protoMsg(nil, 1, protoMsg(nil, 1, protoMsg(protoMsg(nil, 2, stmt), 1, deep))))),
+		protoMsg(nil, 2, protoMsg(nil, 3, protoMsg(nil, 1, protoMsg(nil, 1, protoMsg(protoMsg(nil, 2, stmt), 1, appendNumber(nil, 1, 0)))))),
+		bytes.Repeat([]byte{0x12, 2, 0x0a, 0}, MaxParts+1),
+	} {
+		if _, err := DecodePipelineProto(bad); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%.40x: %v", bad, err)
+		}
+	}
+}
+
+func FuzzDecodeProto(f *testing.F) {
+	f.Add(protoMsg(nil, 2, protoMsg(nil, 2, protoMsg(nil, 1, protoStmt("a", appendNumber(nil, 2, 7))))))
+	f.Add(protoMsg(nil, 2, protoMsg(nil, 1, protoMsg(protoMsg(nil, 1, protoMsg(nil, 6, nil)), 2, protoStmt("b")))))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if _, err := DecodePipelineProto(body); err != nil && !errors.Is(err, ErrMalformed) {
+			t.Error(err)
+		}
+		c, err := DecodeCursorProto(body)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Error(err)
+			}
+			return
+		}
+		done := make([]outcome, len(c.Batch.Steps))
+		for i := range c.Batch.Steps {
+			if cond := c.Batch.Steps[i].Cond; cond != nil {
+				cond.holds(done[:i], true) // must not look further
+			}
+		}
+	})
 }

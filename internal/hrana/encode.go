@@ -21,6 +21,18 @@ type sink interface {
 	size() int // bytes so far
 }
 
+// resultSink is the sink of execute and batch.
+type resultSink interface {
+	sink
+	failure() *Error // of the last step that failed
+}
+
+// entrySink is the sink of a cursor.
+type entrySink interface {
+	sink
+	bytes() []byte
+}
+
 // results is the sink of execute and batch: a JSON array of results, and the
 // errors beside it.
 type results struct {
@@ -71,6 +83,8 @@ func (r *results) fail(step int, err *Error) {
 	r.errors = append(r.errors, err)
 }
 
+func (r *results) failure() *Error { return r.errors[len(r.errors)-1] }
+
 func (r *results) skip(int) {
 	r.next()
 	r.buf = append(r.buf, "null"...)
@@ -101,6 +115,8 @@ type entries struct {
 }
 
 func (c *entries) size() int { return len(c.buf) }
+
+func (c *entries) bytes() []byte { return c.buf }
 
 func (c *entries) begin(step int, cols []tenant.Column) {
 	c.mark, c.open = len(c.buf), true

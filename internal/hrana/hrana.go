@@ -1,6 +1,6 @@
 // Package hrana speaks the Hrana protocol: SQL for clients of libSQL and Turso.
 // It decodes requests, runs them on streams, and encodes what they answer, as
-// JSON. It knows nothing of HTTP and WebSockets; a database is a [Conn] to it.
+// JSON or protobuf. It knows nothing of HTTP and WebSockets; a database is a [Conn] to it.
 //
 // A [Stream] is what a connection is to other databases. One with a transaction
 // outlives the request that began it: [Streams] keeps it for a while, under a

@@ -4,16 +4,28 @@ import (
 	"context"
 	"errors"
 	"strconv"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Call is who asks.
+// Format is the encoding of requests and answers.
+type Format uint8
+
+// The formats.
+const (
+	JSON Format = iota
+	Protobuf
+)
+
+// Call is who asks, and how.
 type Call struct {
-	Owner string           // who may continue the stream
-	Open  func() Conn      // makes the Conn of a new one
-	Take  func(int64) bool // memory for the answer; nil: there is enough
+	Format Format
+	Owner  string           // who may continue the stream
+	Open   func() Conn      // makes the Conn of a new one
+	Take   func(int64) bool // memory for the answer; nil: there is enough
 }
 
-// Pipeline runs the requests of a pipeline and returns the JSON of its answer.
+// Pipeline runs the requests of a pipeline and returns the body of its answer.
 // What the answer says is durable.
 func (s *Streams) Pipeline(ctx context.Context, c *Call, req *PipelineRequest) ([]byte, error) {
 	l, err := s.take(req.Baton, c)
@@ -27,6 +39,9 @@ func (s *Streams) Pipeline(ctx context.Context, c *Call, req *PipelineRequest) (
 	}
 	if err != nil {
 		return nil, err
+	}
+	if c.Format == Protobuf {
+		return append(protoHead(l.give()), results...), nil
 	}
 	out := appendHead(make([]byte, 0, len(results)+64), l.give())
 	out = append(out, `,"results":[`...)
@@ -44,26 +59,50 @@ func appendHead(b []byte, baton string) []byte {
 	return append(b, `,"base_url":null`...)
 }
 
+// protoHead is the same in protobuf.
+func protoHead(baton string) []byte {
+	if baton == "" {
+		return nil
+	}
+	return appendText(nil, 1, baton)
+}
+
 func (l *lease) pipeline(ctx context.Context, reqs []Request) ([]byte, error) {
 	var out []byte
 	for i := range reqs {
+		a, err := l.stream.do(ctx, &reqs[i], len(out))
+		var e *Error
+		if err != nil && !errors.As(err, &e) {
+			return nil, err
+		}
+		if l.stream.format == Protobuf {
+			out = appendProtoResult(out, a, e)
+			continue
+		}
 		if i > 0 {
 			out = append(out, ',')
 		}
-		a, err := l.stream.do(ctx, &reqs[i], len(out))
-		var e *Error
-		switch {
-		case err == nil:
-			out = append(out, `{"type":"ok","response":`...)
-			out = append(appendAnswer(out, a), '}')
-		case errors.As(err, &e):
-			out = append(out, `{"type":"error","error":`...)
-			out = append(appendError(out, e), '}')
-		default:
-			return nil, err
-		}
+		out = appendResult(out, a, e)
 	}
 	return out, nil
+}
+
+// appendResult appends what became of one request: an answer or an error.
+func appendResult(b []byte, a *answer, e *Error) []byte {
+	if e != nil {
+		b = append(b, `{"type":"error","error":`...)
+		return append(appendError(b, e), '}')
+	}
+	b = append(b, `{"type":"ok","response":`...)
+	return append(appendAnswer(b, a), '}')
+}
+
+// appendProtoResult is the same in protobuf, as a field of the answer.
+func appendProtoResult(b []byte, a *answer, e *Error) []byte {
+	if e != nil {
+		return appendMessage(b, 3, appendMessage(nil, 2, protoError(e)))
+	}
+	return appendMessage(b, 3, appendMessage(nil, 1, protoAnswer(a)))
 }
 
 // appendAnswer appends the response to one request.
@@ -74,12 +113,13 @@ func appendAnswer(b []byte, a *answer) []byte {
 	switch a.kind {
 	case KindExecute:
 		b = append(b, `,"result":`...)
-		b = append(b, a.results.buf...)
+		b = append(b, a.results.(*results).buf...)
 	case KindBatch:
 		b = append(b, `,"result":{"step_results":[`...)
-		b = append(b, a.results.buf...)
+		r := a.results.(*results)
+		b = append(b, r.buf...)
 		b = append(b, `],"step_errors":`...)
-		b = append(a.results.appendErrors(b), '}')
+		b = append(r.appendErrors(b), '}')
 	case KindDescribe:
 		b = append(b, `,"result":`...)
 		b = appendDescription(b, a.description)
@@ -90,14 +130,18 @@ func appendAnswer(b []byte, a *answer) []byte {
 	return append(b, '}')
 }
 
-// Cursor runs a batch and returns the JSON lines of its answer, like Pipeline.
+// Cursor runs a batch and returns the two parts of its answer, like Pipeline: its
+// head, and lines of JSON or messages of protobuf.
 func (s *Streams) Cursor(ctx context.Context, c *Call, req *CursorRequest) (head, lines []byte, err error) {
 	l, err := s.take(req.Baton, c)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer l.drop()
-	out := &entries{}
+	var out entrySink = &entries{}
+	if c.Format == Protobuf {
+		out = &protoEntries{}
+	}
 	if l.stream.dead == nil {
 		err = l.stream.batch(ctx, &req.Batch, out, 0)
 	}
@@ -107,5 +151,8 @@ func (s *Streams) Cursor(ctx context.Context, c *Call, req *CursorRequest) (head
 	if err != nil {
 		return nil, nil, err
 	}
-	return append(appendHead(nil, l.give()), '}', '\n'), out.buf, nil
+	if c.Format == Protobuf {
+		return protowire.AppendBytes(nil, protoHead(l.give())), out.bytes(), nil
+	}
+	return append(appendHead(nil, l.give()), '}', '\n'), out.bytes(), nil
 }

@@ -396,7 +396,7 @@ func (w *worker) answer(q *queued) (msg []byte, err error) {
 	}()
 	b := appendResponse(nil, q.id)
 	before := w.taken
-	w.stream.request(func(n int64) bool {
+	w.stream.request(JSON, func(n int64) bool {
 		if !w.k.cfg.Take(n) {
 			return false
 		}

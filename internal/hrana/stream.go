@@ -19,8 +19,9 @@ type Stream struct {
 	done  bool      // closed by the client
 	dead  *Error    // closed by the server, and why
 
-	take func(int64) bool // memory for answers, beyond room; nil: there is enough
-	room int              // bytes that the answers of this request may take already
+	format Format           // of the answers
+	take   func(int64) bool // memory for answers, beyond room; nil: there is enough
+	room   int              // bytes that the answers of this request may take already
 }
 
 // Answers that are smaller are not counted; larger ones in steps.
@@ -30,7 +31,9 @@ const (
 )
 
 // request begins to count what the answers to a request take.
-func (st *Stream) request(take func(int64) bool) { st.take, st.room = take, smallAnswer }
+func (st *Stream) request(format Format, take func(int64) bool) {
+	st.format, st.take, st.room = format, take, smallAnswer
+}
 
 // hold makes sure that there is memory for n bytes of answers.
 func (st *Stream) hold(n int) error {
@@ -86,7 +89,7 @@ func (s *storedSQL) text(q SQL) (string, error) {
 // answer is the response to one request: one of its fields, by the kind.
 type answer struct {
 	kind        Kind
-	results     *results
+	results     resultSink
 	description *tenant.Description
 	autocommit  bool
 }
@@ -107,13 +110,16 @@ func (st *Stream) do(ctx context.Context, r *Request, used int) (*answer, error)
 		st.close()
 	case KindExecute, KindBatch:
 		a.results = &results{}
+		if st.format == Protobuf {
+			a.results = &protoResults{one: r.Kind == KindExecute}
+		}
 		if is, perr := st.push(ctx, &r.Batch); is {
 			err = perr
 			break
 		}
 		err = st.batch(ctx, &r.Batch, a.results, used)
-		if err == nil && r.Kind == KindExecute && a.results.errors[0] != nil {
-			err = a.results.errors[0]
+		if err == nil && r.Kind == KindExecute && a.results.failure() != nil {
+			err = a.results.failure()
 		}
 	case KindSequence:
 		var text string

@@ -119,7 +119,7 @@ func (s *Streams) take(text string, c *Call) (*lease, error) {
 	l := &lease{s: s, owner: c.Owner}
 	if text == "" {
 		l.stream = &Stream{conn: c.Open(), cfg: &s.cfg}
-		l.stream.request(c.Take)
+		l.stream.request(c.Format, c.Take)
 		return l, nil
 	}
 	b, ok := s.verify(text)
@@ -135,7 +135,7 @@ func (s *Streams) take(text string, c *Call) (*lease, error) {
 	delete(s.byID, b.id)
 	p.timer.Stop()
 	l.id, l.seq, l.stream = b.id, b.seq, p.stream
-	l.stream.request(c.Take)
+	l.stream.request(c.Format, c.Take)
 	return l, nil
 }
 
