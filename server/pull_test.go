@@ -261,8 +261,15 @@ func TestPullAsksForAToken(t *testing.T) {
 		token string
 		want  int
 	}{
-		{"", 401}, {"nonsense", 401}, {token("other", "full"), 403}, {token("t", "push"), 403},
-		{token("t", "read"), 404}, {token("t", "pull"), 404}, {token("t", "full"), 200}, {token("t", "read"), 200}, {token("t", "pull"), 200},
+		{"", 401},
+		{"nonsense", 401},
+		{token("other", "full"), 403},
+		{token("t", "push"), 403},
+		{token("t", "read"), 404},
+		{token("t", "pull"), 404},
+		{token("t", "full"), 200},
+		{token("t", "read"), 200},
+		{token("t", "pull"), 200},
 	} {
 		if _, status, text := s.pull("x", c.token, nil); status != c.want {
 			t.Errorf("%d, not %d: %s", status, c.want, text)

@@ -18,7 +18,8 @@ type Intents struct {
 // NewIntents returns Intents for an executor.
 func NewIntents(x *Executor) *Intents { return &Intents{x: x, tables: map[string]*Table{}} }
 
-// ErrNoTable: an operation on a table, or of a form, that can't be told of.
+// ErrNoTable is returned for an operation on a table or a column that there is
+// not.
 var ErrNoTable = errors.New("change: no such table or column")
 
 // AutoKey reports whether a table's rows have nothing but an id to identify

@@ -113,6 +113,21 @@ func (s *tursoState) owns(table string, id int64) bool {
 	return false
 }
 
+// put reports whether the row with that id here is one that the client put
+// there with the pushes that s is about.
+func (s *tursoState) put(table string, id int64) bool {
+	if s == nil {
+		return false
+	}
+	for _, here := range s.IDs[table] {
+		if here == id {
+			return true
+		}
+	}
+	_, moved := s.IDs[table][id]
+	return !moved && s.owns(table, id)
+}
+
 // add notes that the client has inserted a row without a key: it is the next
 // in the order of its file.
 func (l *localRows) add(here int64) {

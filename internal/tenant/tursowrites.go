@@ -376,7 +376,7 @@ func (t *tursoRun) replaces(i int) (bool, error) {
 		return false, nil
 	}
 	had, err := t.origin.has(w.Table, id)
-	if err != nil || had {
+	if err != nil || had || t.before.put(w.Table, id) {
 		return false, err
 	}
 	if t.deleted[w.Table] == nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrCorrupt: pages are not those of a database file.
+// ErrCorrupt is returned when pages are not those of a database file.
 var ErrCorrupt = errors.New("turso: corrupt page")
 
 // Image is a database at one revision, read page by page. The file format is

@@ -22,7 +22,7 @@ func SelectedPages(b []byte, pages uint32) ([]uint32, error) {
 	r := &setReader{b: b}
 	cookie := r.u32()
 	var runs []byte
-	size := 0
+	var size int
 	switch {
 	case cookie&0xffff == cookieRuns:
 		size = int(cookie>>16) + 1

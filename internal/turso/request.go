@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ErrMalformed: a message is not one of the protocol.
+// ErrMalformed is returned for messages that are not of the protocol.
 var ErrMalformed = errors.New("turso: malformed message")
 
 func malformed(format string, args ...any) error {
