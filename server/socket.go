@@ -14,7 +14,9 @@ import (
 )
 
 // socketProtocols are spoken on a WebSocket, the best one first.
-var socketProtocols = []string{"hrana3", "hrana2", "hrana1"}
+var socketProtocols = []string{protobufProtocol, "hrana3", "hrana2", "hrana1"}
+
+const protobufProtocol = "hrana3-protobuf"
 
 // pingEvery is how often a client that is silent is asked whether it is there.
 const pingEvery = 30 * time.Second
@@ -44,7 +46,12 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 		_ = ws.Close(websocket.StatusGoingAway, "the server is shutting down")
 		cancel()
 	})()
+	format, kind := hrana.JSON, websocket.MessageText
+	if ws.Subprotocol() == protobufProtocol {
+		format, kind = hrana.Protobuf, websocket.MessageBinary
+	}
 	k := s.streams.Socket(ctx, hrana.SocketConfig{
+		Format: format,
 		Authorize: func(token string) (func() hrana.Conn, error) {
 			name, cfg, err := s.sqlAccess(s.namedDatabase(r), token)
 			w.db = name
@@ -53,14 +60,14 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 		Explain: s.explainSQL,
 		Take:    s.memory.take,
 		Give:    s.memory.give,
-		Send:    func(ctx context.Context, msg []byte) error { return s.sendSocket(ctx, ws, msg) },
+		Send:    func(ctx context.Context, msg []byte) error { return s.sendSocket(ctx, ws, kind, msg) },
 	})
 	pings := make(chan struct{})
 	go func() {
 		defer close(pings)
 		s.ping(ctx, cancel, ws)
 	}()
-	err = s.readSocket(ctx, w, ws, k)
+	err = s.readSocket(ctx, w, ws, format, k)
 	cancel()
 	k.Close()
 	<-pings
@@ -78,7 +85,7 @@ func (s *Server) explainSQL(err error) *hrana.Error {
 }
 
 // readSocket hands the client's messages on until there are no more.
-func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn, k *hrana.Socket) error {
+func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn, format hrana.Format, k *hrana.Socket) error {
 	for {
 		_, body, err := ws.Reader(ctx)
 		if err != nil {
@@ -90,7 +97,7 @@ func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn
 			return err
 		}
 		w.in += int64(len(msg))
-		need := decodedSize(hrana.JSON, msg)
+		need := decodedSize(format, msg)
 		if need > s.cfg.Limits.MaxDecoded || !s.memory.take(need) {
 			release()
 			return errNoMemory
@@ -130,10 +137,10 @@ func (s *Server) readMessage(r io.Reader) (msg []byte, release func(), err error
 	}
 }
 
-func (s *Server) sendSocket(ctx context.Context, ws *websocket.Conn, msg []byte) error {
+func (s *Server) sendSocket(ctx context.Context, ws *websocket.Conn, kind websocket.MessageType, msg []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Limits.IOTimeout)
 	defer cancel()
-	return ws.Write(ctx, websocket.MessageText, msg)
+	return ws.Write(ctx, kind, msg)
 }
 
 // ping ends a socket whose client doesn't answer.

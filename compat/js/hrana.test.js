@@ -1,5 +1,5 @@
-// @libsql/hrana-client: Hrana 3, in protobuf over HTTP, which other clients
-// leave out, and over WebSocket.
+// @libsql/hrana-client: Hrana 3 in protobuf, over HTTP and WebSocket, which other
+// clients leave out.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { BatchCond, openHttp, openWs } from '@libsql/hrana-client';
@@ -14,7 +14,7 @@ after(() => server.stop());
 
 const openers = {
   'http, protobuf': (token) => openHttp(`http://${server.address}`, token, undefined, undefined, 3),
-  'websocket, version 3': (token) => openWs(`ws://${server.address}`, token, 3),
+  'websocket, protobuf': (token) => openWs(`ws://${server.address}`, token, 3),
 };
 
 for (const [name, opener] of Object.entries(openers)) {

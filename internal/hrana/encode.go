@@ -33,6 +33,13 @@ type entrySink interface {
 	bytes() []byte
 }
 
+func newEntries(f Format) entrySink {
+	if f == Protobuf {
+		return &protoEntries{}
+	}
+	return &entries{}
+}
+
 // results is the sink of execute and batch: a JSON array of results, and the
 // errors beside it.
 type results struct {

@@ -138,10 +138,7 @@ func (s *Streams) Cursor(ctx context.Context, c *Call, req *CursorRequest) (head
 		return nil, nil, err
 	}
 	defer l.drop()
-	var out entrySink = &entries{}
-	if c.Format == Protobuf {
-		out = &protoEntries{}
-	}
+	out := newEntries(c.Format)
 	if l.stream.dead == nil {
 		err = l.stream.batch(ctx, &req.Batch, out, 0)
 	}

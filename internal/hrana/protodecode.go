@@ -115,10 +115,8 @@ func (d *protoDecoder) request(b []byte) (r Request, err error) {
 			})
 		case KindSequence, KindDescribe:
 			r.SQL, err = d.sql(f.data, 1, 2)
-		case KindStoreSQL:
+		case KindStoreSQL, KindCloseSQL:
 			r.SQL, err = d.stored(f.data)
-		case KindCloseSQL:
-			r.SQL, err = d.sql(f.data, 0, 1)
 		}
 		return err
 	})
@@ -173,7 +171,7 @@ func (p *sqlParts) take(f field, text, id protowire.Number) {
 	}
 }
 
-// stored reads a store_sql, in which what is not there is zero.
+// stored reads a store_sql or close_sql, in which what is not there is zero.
 func (d *protoDecoder) stored(b []byte) (SQL, error) {
 	q := SQL{Stored: true}
 	return q, d.each(b, func(f field) error {

@@ -185,14 +185,18 @@ func protoDescription(d *tenant.Description) []byte {
 
 // protoAnswer is the response to one request: its field of a StreamResponse.
 func protoAnswer(a *answer) []byte {
-	var msg []byte
+	return appendMessage(nil, protowire.Number(a.kind), protoBody(a))
+}
+
+// protoBody is the message in that field.
+func protoBody(a *answer) []byte {
 	switch a.kind {
 	case KindExecute, KindBatch:
-		msg = appendMessage(nil, 1, a.results.(*protoResults).buf)
+		return appendMessage(nil, 1, a.results.(*protoResults).buf)
 	case KindDescribe:
-		msg = appendMessage(nil, 1, protoDescription(a.description))
+		return appendMessage(nil, 1, protoDescription(a.description))
 	case KindGetAutocommit:
-		msg = appendNumber(nil, 1, protowire.EncodeBool(a.autocommit))
+		return appendNumber(nil, 1, protowire.EncodeBool(a.autocommit))
 	}
-	return appendMessage(nil, protowire.Number(a.kind), msg)
+	return nil
 }

@@ -1,9 +1,7 @@
 package hrana
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -21,6 +19,8 @@ const (
 
 // SocketConfig is what a Socket needs from its server.
 type SocketConfig struct {
+	// Format of the messages.
+	Format Format
 	// Authorize says what a token opens; "" if the client has none.
 	Authorize func(token string) (open func() Conn, err error)
 	// Explain returns what a client may know of an error that is none of a
@@ -38,6 +38,7 @@ type SocketConfig struct {
 type Socket struct {
 	cfg     SocketConfig
 	limits  *Config
+	out     socketCodec
 	ctx     context.Context
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -54,6 +55,10 @@ type Socket struct {
 // Socket returns the state of a new WebSocket. Close must be called.
 func (s *Streams) Socket(ctx context.Context, cfg SocketConfig) *Socket {
 	k := &Socket{cfg: cfg, limits: &s.cfg, streams: map[int32]*worker{}, cursors: map[int32]*worker{}}
+	k.out = jsonSocket{}
+	if cfg.Format == Protobuf {
+		k.out = protoSocket{}
+	}
 	k.ctx, k.cancel = context.WithCancel(ctx)
 	return k
 }
@@ -64,78 +69,58 @@ func (k *Socket) Close() {
 	k.workers.Wait()
 }
 
-// clientMessage is a message of a client.
-type clientMessage struct {
-	Type      string         `json:"type"`
-	JWT       *string        `json:"jwt"`
-	RequestID *int32         `json:"request_id"`
-	Request   *socketRequest `json:"request"`
-}
-
-type socketRequest struct {
-	jsonRequest
-	StreamID *int32  `json:"stream_id"`
-	CursorID *int32  `json:"cursor_id"`
-	MaxCount *uint32 `json:"max_count"`
-}
-
 // ErrHello says that the client was refused, and has been told why.
 var ErrHello = errors.New("hrana: refused")
 
 // Handle takes a message of the client; done is called when it was worked off.
 // After an error the socket must be closed.
 func (k *Socket) Handle(msg []byte, done func()) error {
-	var m clientMessage
-	if err := json.Unmarshal(msg, &m); err != nil {
-		done()
-		return malformed("%v", err)
+	decode := decodeSocket
+	if k.cfg.Format == Protobuf {
+		decode = decodeSocketProto
 	}
+	m, err := decode(msg)
 	switch {
-	case m.Type == "hello":
-		defer done()
-		return k.hello(m.JWT)
-	case m.Type != "request" || m.RequestID == nil || m.Request == nil:
+	case err != nil:
 		done()
-		return malformed("message of type %.30q", m.Type)
+		return err
+	case m.hello:
+		defer done()
+		return k.hello(m.token)
 	case k.open == nil:
 		done()
 		return malformed("a request before the hello")
 	}
-	w, r, err := k.route(m.Request)
+	w, err := k.route(m)
 	if err != nil {
 		defer done()
 		e := visible(err)
 		if e == nil {
 			return err
 		}
-		return k.send(appendFailure(nil, *m.RequestID, e))
+		return k.send(k.out.failure(m.id, e))
 	}
 	if w == nil {
 		defer done()
-		return k.send(appendDone(nil, *m.RequestID, m.Request.Type))
+		return k.send(k.out.done(m.id, m.kind))
 	}
-	r.id, r.done = *m.RequestID, done
+	m.done = done
 	select {
-	case w.queue <- r:
+	case w.queue <- m:
 		return nil
 	default:
 		defer done()
-		return k.send(appendFailure(nil, r.id, &Error{"too many requests on the stream: wait for some of the answers", "TOO_MANY_REQUESTS"}))
+		return k.send(k.out.failure(m.id, &Error{"too many requests on the stream: wait for some of the answers", "TOO_MANY_REQUESTS"}))
 	}
 }
 
-func (k *Socket) hello(jwt *string) error {
-	token := ""
-	if jwt != nil {
-		token = *jwt
-	}
+func (k *Socket) hello(token string) error {
 	open, err := k.cfg.Authorize(token)
 	if err != nil {
-		b := append([]byte(`{"type":"hello_error","error":`), appendError(nil, k.cfg.Explain(err))...)
-		return errors.Join(ErrHello, err, k.send(append(b, '}')))
+		return errors.Join(ErrHello, err, k.send(k.out.refusal(k.cfg.Explain(err))))
 	}
 	k.open = open
-	return k.send([]byte(`{"type":"hello_ok"}`))
+	return k.send(k.out.welcome())
 }
 
 func (k *Socket) send(msg []byte) error {
@@ -144,118 +129,68 @@ func (k *Socket) send(msg []byte) error {
 	return k.cfg.Send(k.ctx, msg)
 }
 
-func appendResponse(b []byte, id int32) []byte {
-	b = append(b, `{"type":"response_ok","request_id":`...)
-	b = strconv.AppendInt(b, int64(id), 10)
-	return append(b, `,"response":`...)
-}
-
-func appendDone(b []byte, id int32, kind string) []byte {
-	b = append(appendResponse(b, id), `{"type":`...)
-	return append(appendString(b, kind), '}', '}')
-}
-
-func appendFailure(b []byte, id int32, e *Error) []byte {
-	b = append(b, `{"type":"response_error","request_id":`...)
-	b = strconv.AppendInt(b, int64(id), 10)
-	b = append(b, `,"error":`...)
-	return append(appendError(b, e), '}')
-}
-
 // route does what concerns the whole socket, and returns the worker for
 // anything else. Stored SQL is looked up here: a later close_sql doesn't take
 // it from requests that wait.
-func (k *Socket) route(j *socketRequest) (*worker, *queued, error) {
-	switch j.Type {
-	case "open_stream":
-		return nil, nil, k.openStream(j.StreamID)
-	case "store_sql", "close_sql":
-		r, err := j.request()
-		if err != nil {
-			return nil, nil, err
-		}
-		if r.Kind == KindStoreSQL {
-			return nil, nil, k.sql.store(r.SQL.ID, r.SQL.Text, k.limits)
-		}
-		k.sql.close(r.SQL.ID)
-		return nil, nil, nil
-	case "fetch_cursor", "close_cursor":
-		if j.CursorID == nil {
-			return nil, nil, malformed("%s without cursor_id", j.Type)
-		}
-		w := k.cursors[*j.CursorID]
+func (k *Socket) route(m *socketMessage) (*worker, error) {
+	switch m.kind {
+	case socketOpenStream:
+		return nil, k.openStream(m.stream)
+	case socketStoreSQL:
+		return nil, k.sql.store(m.req.SQL.ID, m.req.SQL.Text, k.limits)
+	case socketCloseSQL:
+		k.sql.close(m.req.SQL.ID)
+		return nil, nil
+	case socketFetchCursor, socketCloseCursor:
+		w := k.cursors[m.cursor]
 		if w == nil {
-			return nil, nil, &Error{"there is no cursor " + strconv.Itoa(int(*j.CursorID)), "CURSOR_NOT_FOUND"}
+			return nil, &Error{"there is no cursor " + strconv.Itoa(int(m.cursor)), "CURSOR_NOT_FOUND"}
 		}
-		if j.Type == "close_cursor" {
-			delete(k.cursors, *j.CursorID)
+		if m.kind == socketCloseCursor {
+			delete(k.cursors, m.cursor)
 		}
-		return w, &queued{kind: j.Type, cursor: *j.CursorID, count: j.MaxCount}, nil
+		return w, nil
 	}
-	if j.StreamID == nil {
-		return nil, nil, malformed("%s without stream_id", j.Type)
-	}
-	w := k.streams[*j.StreamID]
+	w := k.streams[m.stream]
 	if w == nil {
-		return nil, nil, &Error{"there is no stream " + strconv.Itoa(int(*j.StreamID)), "STREAM_NOT_FOUND"}
+		return nil, &Error{"there is no stream " + strconv.Itoa(int(m.stream)), "STREAM_NOT_FOUND"}
 	}
-	q, err := k.onStream(w, j)
-	return w, q, err
+	if m.kind == socketOpenCursor && k.cursors[m.cursor] != nil {
+		return nil, &Error{"cursor " + strconv.Itoa(int(m.cursor)) + " is open", "CURSOR_EXISTS"}
+	}
+	if err := k.sql.resolve(&m.req); err != nil {
+		return nil, err
+	}
+	switch m.kind {
+	case socketOpenCursor:
+		k.cursors[m.cursor] = w
+	case socketCloseStream:
+		k.forget(m.stream, w)
+	}
+	return w, nil
 }
 
-func (k *Socket) openStream(id *int32) error {
+func (k *Socket) openStream(id int32) error {
 	switch {
-	case id == nil:
-		return malformed("open_stream without stream_id")
-	case k.streams[*id] != nil:
-		return &Error{"stream " + strconv.Itoa(int(*id)) + " is open", "STREAM_EXISTS"}
+	case k.streams[id] != nil:
+		return &Error{"stream " + strconv.Itoa(int(id)) + " is open", "STREAM_EXISTS"}
 	case len(k.streams) >= maxSocketStreams:
 		return &Error{"too many streams: close some of them first", "TOO_MANY_STREAMS"}
 	}
-	w := &worker{k: k, stream: &Stream{conn: k.open(), cfg: k.limits}, queue: make(chan *queued, maxQueued)}
-	k.streams[*id] = w
+	w := &worker{k: k, stream: &Stream{conn: k.open(), cfg: k.limits}, queue: make(chan *socketMessage, maxQueued)}
+	k.streams[id] = w
 	k.workers.Go(w.run)
 	return nil
 }
 
-// onStream returns a request for the worker of a stream.
-func (k *Socket) onStream(w *worker, j *socketRequest) (*queued, error) {
-	q := &queued{kind: j.Type}
-	var err error
-	switch j.Type {
-	case "close_stream":
-		delete(k.streams, *j.StreamID)
-		for id, owner := range k.cursors {
-			if owner == w {
-				delete(k.cursors, id)
-			}
-		}
-		return q, nil
-	case "open_cursor":
-		if j.CursorID == nil || j.Batch == nil {
-			return nil, malformed("open_cursor without cursor_id or batch")
-		}
-		if k.cursors[*j.CursorID] != nil {
-			return nil, &Error{"cursor " + strconv.Itoa(int(*j.CursorID)) + " is open", "CURSOR_EXISTS"}
-		}
-		if q.req.Batch, err = j.Batch.batch(); err != nil {
-			return nil, err
-		}
-		q.cursor = *j.CursorID
-	case "close":
-		return nil, malformed("request of type %q", j.Type)
-	default:
-		if q.req, err = j.request(); err != nil {
-			return nil, err
+// forget drops the names of a stream and its cursors.
+func (k *Socket) forget(id int32, w *worker) {
+	delete(k.streams, id)
+	for id, owner := range k.cursors {
+		if owner == w {
+			delete(k.cursors, id)
 		}
 	}
-	if err := k.sql.resolve(&q.req); err != nil {
-		return nil, err
-	}
-	if j.Type == "open_cursor" {
-		k.cursors[q.cursor] = w
-	}
-	return q, nil
 }
 
 // resolve replaces stored SQL by its text.
@@ -274,21 +209,11 @@ func (s *storedSQL) resolve(r *Request) (err error) {
 	return err
 }
 
-// queued is a request on its way to its stream.
-type queued struct {
-	id     int32
-	kind   string
-	req    Request
-	cursor int32
-	count  *uint32
-	done   func()
-}
-
 // worker runs the requests of one stream.
 type worker struct {
 	k       *Socket
 	stream  *Stream
-	queue   chan *queued
+	queue   chan *socketMessage
 	cursors map[int32]*cursor
 	held    [][]byte // answers that are not durable yet
 	taken   int64    // memory for answers
@@ -352,7 +277,7 @@ func (w *worker) drain() {
 // handle runs a request, and sends what was held back once nothing else is
 // queued: requests that came together wait for the disk once. It reports
 // whether the stream is closed.
-func (w *worker) handle(q *queued) (stop bool) {
+func (w *worker) handle(q *socketMessage) (stop bool) {
 	msg, err := w.answer(q)
 	if err != nil {
 		e := visible(err)
@@ -361,10 +286,10 @@ func (w *worker) handle(q *queued) (stop bool) {
 			w.stream.conn.Close()
 			w.stream.dead = e
 		}
-		msg = appendFailure(nil, q.id, e)
+		msg = w.k.out.failure(q.id, e)
 	}
 	w.held = append(w.held, msg)
-	stop = q.kind == "close_stream"
+	stop = q.kind == socketCloseStream
 	if !stop && len(w.queue) > 0 && len(w.held) < maxHeld {
 		return false
 	}
@@ -388,59 +313,67 @@ func (w *worker) handle(q *queued) (stop bool) {
 
 // answer runs a request and returns the message that answers it. A panic ends
 // the stream, not the server.
-func (w *worker) answer(q *queued) (msg []byte, err error) {
+func (w *worker) answer(q *socketMessage) (msg []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("hrana: panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	b := appendResponse(nil, q.id)
 	before := w.taken
-	w.stream.request(JSON, func(n int64) bool {
+	w.stream.request(w.k.cfg.Format, func(n int64) bool {
 		if !w.k.cfg.Take(n) {
 			return false
 		}
 		w.taken += n
 		return true
 	})
+	out := w.k.out
 	switch q.kind {
-	case "close_stream":
+	case socketCloseStream:
 		w.stream.conn.Close()
-		return appendDone(nil, q.id, q.kind), nil
-	case "open_cursor":
-		out := &entries{}
-		if w.stream.dead != nil {
-			return nil, w.stream.dead
-		}
-		if err := w.stream.batch(w.k.ctx, &q.req.Batch, out, 0); err != nil {
+	case socketOpenCursor:
+		if err := w.openCursor(q, before); err != nil {
 			return nil, err
 		}
-		if w.cursors == nil {
-			w.cursors = map[int32]*cursor{}
-		}
-		w.cursors[q.cursor] = &cursor{out.buf, w.taken - before + smallAnswer}
-		w.taken = before
-		if !w.k.cfg.Take(smallAnswer) {
-			w.cursors[q.cursor].taken -= smallAnswer
-			w.closeCursor(q.cursor)
-			return nil, &Error{"the server holds as many answers as it can: try again in a moment", codeMemory}
-		}
-		return appendDone(nil, q.id, q.kind), nil
-	case "fetch_cursor":
+	case socketFetchCursor:
 		c := w.cursors[q.cursor]
 		if c == nil {
 			return nil, &Error{"there is no such cursor", "CURSOR_NOT_FOUND"}
 		}
-		return append(c.fetch(b, q.count), '}'), nil
-	case "close_cursor":
+		var part []byte
+		part, c.rest = out.cut(c.rest, q.count)
+		return out.fetched(q.id, part, len(c.rest) == 0), nil
+	case socketCloseCursor:
 		w.closeCursor(q.cursor)
-		return appendDone(nil, q.id, q.kind), nil
+	default:
+		a, err := w.stream.do(w.k.ctx, &q.req, 0)
+		if err != nil {
+			return nil, err
+		}
+		return out.answer(q.id, q.kind, a), nil
 	}
-	a, err := w.stream.do(w.k.ctx, &q.req, 0)
-	if err != nil {
-		return nil, err
+	return out.done(q.id, q.kind), nil
+}
+
+// openCursor runs a batch and keeps its entries. before is the memory that the
+// worker had taken for other answers.
+func (w *worker) openCursor(q *socketMessage, before int64) error {
+	if w.stream.dead != nil {
+		return w.stream.dead
 	}
-	return append(appendAnswer(b, a), '}'), nil
+	entries := newEntries(w.k.cfg.Format)
+	if err := w.stream.batch(w.k.ctx, &q.req.Batch, entries, 0); err != nil {
+		return err
+	}
+	if !w.k.cfg.Take(smallAnswer) {
+		return &Error{"the server holds as many answers as it can: try again in a moment", codeMemory}
+	}
+	if w.cursors == nil {
+		w.cursors = map[int32]*cursor{}
+	}
+	w.cursors[q.cursor] = &cursor{entries.bytes(), w.taken - before + smallAnswer}
+	w.taken = before
+	return nil
 }
 
 func (w *worker) closeCursor(id int32) {
@@ -448,22 +381,4 @@ func (w *worker) closeCursor(id int32) {
 		w.taken += c.taken
 		delete(w.cursors, id)
 	}
-}
-
-// maxFetch bounds the bytes of entries in one message.
-const maxFetch = 1 << 20
-
-// fetch appends the next entries of a cursor.
-func (c *cursor) fetch(b []byte, count *uint32) []byte {
-	b = append(b, `{"type":"fetch_cursor","entries":[`...)
-	start := len(b)
-	for n := uint32(0); len(c.rest) > 0 && (count == nil || n < *count) && len(b)-start < maxFetch; n++ {
-		line, rest, _ := bytes.Cut(c.rest, []byte{'\n'})
-		if n > 0 {
-			b = append(b, ',')
-		}
-		b, c.rest = append(b, line...), rest
-	}
-	b = append(b, `],"done":`...)
-	return append(strconv.AppendBool(b, len(c.rest) == 0), '}')
 }

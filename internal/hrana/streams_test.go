@@ -2,11 +2,14 @@ package hrana
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/tenant"
@@ -165,6 +168,65 @@ func TestNothingIsAnsweredThatIsLost(t *testing.T) {
 	if _, err := run(t, s, &fakeConn{}, "", execute("BROKEN"), execute("SELECT")); err == nil {
 		t.Error("an error that is none of the statement's was answered")
 	}
+}
+
+// TestSocketProto follows one stream over protobuf, to the byte.
+func TestSocketProto(t *testing.T) {
+	var sent []string
+	k := NewStreams(Config{}).Socket(t.Context(), SocketConfig{
+		Format:    Protobuf,
+		Authorize: func(string) (func() Conn, error) { return func() Conn { return &fakeConn{} }, nil },
+		Take:      func(int64) bool { return true },
+		Give:      func(int64) {},
+		Send:      func(_ context.Context, msg []byte) error { sent = append(sent, hex.EncodeToString(msg)); return nil },
+	})
+	request := func(id uint64, num protowire.Number, msg []byte) []byte {
+		return appendMessage(nil, 2, appendMessage(appendNumber(nil, 1, id), num, msg))
+	}
+	stmt := appendMessage(appendNumber(nil, 1, 7), 2, appendText(nil, 1, "SELECT"))
+	cursor := appendMessage(appendNumber(appendNumber(nil, 1, 7), 2, 3), 3, appendMessage(nil, 1, appendMessage(nil, 2, appendText(nil, 1, "SELECT"))))
+	for _, msg := range [][]byte{
+		appendMessage(nil, 1, appendText(nil, 1, "token")),
+		request(1, 2, appendNumber(nil, 1, 7)),
+		request(2, 4, stmt),
+		request(3, 6, cursor),
+		request(4, 8, appendNumber(appendNumber(nil, 1, 3), 2, 1)),
+		request(5, 8, appendNumber(appendNumber(nil, 1, 3), 2, 9)),
+		request(6, 13, appendNumber(nil, 1, 7)),
+		request(7, 13, appendNumber(nil, 1, 8)),
+	} {
+		done := make(chan struct{})
+		if err := k.Handle(msg, func() { close(done) }); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+	}
+	k.Close()
+	for i, want := range map[int]string{0: "0a00", 1: "1a0408011200", 3: "1a0408033200"} { // hello_ok, open_stream, open_cursor
+		if sent[i] != want {
+			t.Errorf("message %d: %s, want %s", i, sent[i], want)
+		}
+	}
+	if !strings.Contains(sent[2], hex.EncodeToString([]byte("\x22\x02x\n"))) { // Value.text
+		t.Errorf("execute: %s", sent[2])
+	}
+	if !strings.HasSuffix(sent[4], "1000") || !strings.HasSuffix(sent[5], "1001") || !strings.HasSuffix(sent[6], "0801") {
+		t.Errorf("not done, done, autocommit: %q", sent[4:7])
+	}
+	if !strings.HasPrefix(sent[7], "22") {
+		t.Errorf("no such stream: %s", sent[7])
+	}
+}
+
+func FuzzSocketProto(f *testing.F) {
+	for num := protowire.Number(2); num <= 13; num++ {
+		f.Add(appendMessage(nil, 2, appendMessage(nil, num, appendMessage(appendNumber(nil, 1, 0), 2, appendText(nil, 1, "BEGIN")))))
+	}
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		if _, err := decodeSocketProto(msg); err != nil && !errors.Is(err, ErrMalformed) {
+			t.Error(err)
+		}
+	})
 }
 
 func FuzzSocket(f *testing.F) {
