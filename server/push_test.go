@@ -137,6 +137,23 @@ func TestTursoIDs(t *testing.T) {
 	s.expect("1=one' 2=a2' 3=again 4=b2'")
 }
 
+// TestTursoIDOfItsOwn has a client use an id before it learns that a row of its
+// own got that id: it then deletes that row to make room.
+func TestTursoIDOfItsOwn(t *testing.T) {
+	s := newTurso(t)
+	a, b := s.turso("a"), s.turso("b")
+	a.insert(2, "a2")
+	b.insert(2, "b2")
+	a.push()
+	b.push()
+	s.expect("1=one 2=a2 3=b2")
+	b.pull()
+	b.delete(3)
+	b.insert(3, "b3")
+	b.push()
+	s.expect("1=one 2=a2 3=b2 4=b3")
+}
+
 func TestTursoRepeatedPush(t *testing.T) {
 	s := newTurso(t)
 	s.pipeline("", "CREATE TABLE n(v TEXT)")

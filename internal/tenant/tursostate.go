@@ -113,16 +113,13 @@ func (s *tursoState) owns(table string, id int64) bool {
 	return false
 }
 
-// put reports whether the row with that id here is one that the client put
-// there with the pushes that s is about.
+// put reports whether the row with that id is one that the client put there,
+// under this id, with the pushes that s is about. A row of its own that got this
+// id from the server doesn't count: the client may have given the id to another
+// row before it knew.
 func (s *tursoState) put(table string, id int64) bool {
 	if s == nil {
 		return false
-	}
-	for _, here := range s.IDs[table] {
-		if here == id {
-			return true
-		}
 	}
 	_, moved := s.IDs[table][id]
 	return !moved && s.owns(table, id)
