@@ -369,6 +369,17 @@ func TestSQLLimits(t *testing.T) {
 	}
 }
 
+// TestSQLLargeRow makes a row of 40 GB.
+func TestSQLLargeRow(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	row := "SELECT " + strings.Repeat("hex(zeroblob(100000000)),", 199) + "1"
+	a := s.pipeline("", row, "CREATE TABLE t(x)", "INSERT INTO t VALUES(zeroblob(20000000))",
+		"SELECT length(x) FROM t")
+	if got := a.codes(); got != "SQLITE_TOOBIG ok ok ok" || a.text(3) != "20000000" {
+		t.Errorf("%s, %s bytes", got, a.text(3))
+	}
+}
+
 func TestSQLMemory(t *testing.T) {
 	s := newSQL(t, server.Config{Dev: true, Limits: server.Limits{MaxMemory: 1 << 20, MaxDecoded: 1 << 20}})
 	status, body := s.post("/db/t/v2/pipeline", "", `{"requests":[`+strings.Repeat("{},", 10_000)+`{}]}`)

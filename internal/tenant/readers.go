@@ -195,7 +195,7 @@ func (s *Session) read(ctx context.Context, q *Query, rows Rows) error {
 		if err := bind(p.st, q); err != nil {
 			return err
 		}
-		w := s.watch(ctx, c.conn)
+		w := s.watch(ctx, c.conn, p.st)
 		return advise(c.guest.explain(w.end(step(p.st, rows))))
 	})
 }

@@ -226,7 +226,7 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 		return s.write(ctx, p, rows)
 	}
 	start := time.Now()
-	w := s.watch(ctx, s.d.conn)
+	w := s.watch(ctx, s.d.conn, p.st)
 	err := w.end(step(p.st, rows))
 	s.lostBy(err)
 	s.slow = s.slow || time.Since(start) > slowRead
@@ -293,7 +293,7 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 	d := s.d
 	before := d.conn.TotalChanges()
 	if err = d.cap.Before(p.st); err == nil {
-		w := s.watch(ctx, s.d.conn)
+		w := s.watch(ctx, s.d.conn, p.st)
 		if err = w.end(step(p.st, rows)); w.why == nil && sqlite.IsInterrupt(err) {
 			err = change.ErrTooMuch // the capture interrupted it
 		}

@@ -263,7 +263,13 @@ type watch struct {
 	why  error // why it was interrupted; guarded by mu
 }
 
-func (s *Session) watch(ctx context.Context, conn *sqlite.Conn) *watch {
+// maxRegisters bounds the values that a statement of a client holds at a time,
+// in bytes: a row of a thousand large ones would otherwise take all memory, and
+// no interrupt stops it.
+const maxRegisters = 1 << 30
+
+func (s *Session) watch(ctx context.Context, conn *sqlite.Conn, st *sqlite.Stmt) *watch {
+	conn.Limit(sqlite.LimitLength, min(maxValue, max(maxRegisters/max(st.Registers(), 1), 10_000)))
 	w := &watch{conn: conn}
 	limit := s.m.cfg.StatementTimeout
 	t := time.AfterFunc(limit, func() {
@@ -291,6 +297,7 @@ func (w *watch) interrupt(why error) {
 func (w *watch) end(err error) error {
 	w.stop[0]()
 	w.stop[1]()
+	w.conn.Limit(sqlite.LimitLength, maxValue)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.done = true
