@@ -291,6 +291,7 @@ func TestPullLargeOverHTTP(t *testing.T) {
 		}
 		r.Header.Set("User-Agent", agent)
 		r.Header.Set("Accept-Encoding", "application/protobuf")
+		r.Header.Set("X-Forwarded-For", "192.0.2.7") // from this machine it would not be compressed
 		resp, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)

@@ -193,11 +193,12 @@ func TestTursoTransform(t *testing.T) {
 	a.write(`ATTACH 'x' AS x`)
 	a.write(`nonsense`)
 	a.write(`INSERT INTO t VALUES(1,'no')`)
+	a.write(`INSERT OR ROLLBACK INTO t VALUES(1,'no')`)
 	a.insert(9, "nine")
 	a.push()
 	s.expect("1=one! 9=nine")
 	got := s.pipeline("", "SELECT group_concat(kind,' ') FROM agentdb_conflicts").Results[0].Response.Result.Rows[0][0].Value
-	if got != "schema schema schema unique" {
+	if got != "schema schema schema unique unique" {
 		t.Errorf("conflicts: %v", got)
 	}
 }

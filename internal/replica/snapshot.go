@@ -233,7 +233,7 @@ func outdate(c, old *sqlite.Conn) error {
 
 // finish is build's transaction on the new file.
 func (x *exchange) finish(c *sqlite.Conn, k *change.Capture, to *state, rows []pending, resp *wire.Response, skip skips) error {
-	if err := c.Exec("DROP TABLE IF EXISTS agentdb_sync; DROP TABLE IF EXISTS agentdb_pending; DROP TABLE IF EXISTS agentdb_schema;" + fileSchema); err != nil {
+	if err := c.Exec("DROP TABLE IF EXISTS agentdb_sync; DROP TABLE IF EXISTS agentdb_pending; DROP TABLE IF EXISTS agentdb_schema;DROP TABLE IF EXISTS " + change.TursoMarks + ";" + fileSchema); err != nil {
 		return err
 	}
 	if err := to.write(c); err != nil {

@@ -74,6 +74,7 @@ type tursoRun struct {
 
 	parsed  []turso.Write
 	inserts map[string]int // the last insertion of each row with a key
+	skipped map[*Query]error
 
 	// What follows is of one attempt.
 	attempt
@@ -146,6 +147,10 @@ func (t *tursoRun) commit() error {
 		t.attempt = try
 		stop := t.d.limitTime()
 		ch, violated, err := t.run()
+		for errors.Is(err, errAgain) {
+			t.rollback()
+			ch, violated, err = t.run()
+		}
 		stop()
 		if err == nil && !violated {
 			err = t.append(ch)
@@ -170,8 +175,13 @@ type attempt struct {
 	refuse   string // why every write is refused, if it is
 }
 
-// errViolated ends a strict attempt.
-var errViolated = errors.New("tenant: a foreign key is violated")
+// Ends of an attempt.
+var (
+	// errViolated: a strict one violated a foreign key.
+	errViolated = errors.New("tenant: a foreign key is violated")
+	// errAgain: a statement rolled the transaction back, and is now skipped.
+	errAgain = errors.New("tenant: a statement rolled a push back")
+)
 
 func (t *tursoRun) rollback() {
 	if !t.d.conn.AutoCommit() {

@@ -440,6 +440,9 @@ func (t *tursoRun) other(q *Query) error {
 		_, err := t.x.Run(&change.Change{Events: []change.Event{*change.DDL(strings.TrimRight(q.SQL, "; \n"))}})
 		return err
 	}
+	if err, ok := t.skipped[q]; ok {
+		return t.conflict(change.StatementConflict(q.SQL, q.Args, err))
+	}
 	g := &t.d.guest
 	g.active = true
 	defer func() { g.active = false }()
@@ -489,7 +492,14 @@ func (t *tursoRun) failed(q *Query, err error) error {
 	was := g.active
 	g.active = false
 	defer func() { g.active = was }()
-	if t.d.conn.AutoCommit() || sqlite.IsInterrupt(err) || sqlite.IsFull(err) || errors.Is(err, change.ErrTooMuch) {
+	if t.d.conn.AutoCommit() {
+		if t.skipped == nil {
+			t.skipped = map[*Query]error{}
+		}
+		t.skipped[q] = err
+		return errAgain
+	}
+	if sqlite.IsInterrupt(err) || sqlite.IsFull(err) || errors.Is(err, change.ErrTooMuch) {
 		return err
 	}
 	return t.conflict(change.StatementConflict(q.SQL, q.Args, err))
