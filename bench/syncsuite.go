@@ -63,22 +63,29 @@ func syncMeasures() []measure {
 }
 
 func syncSuite(ctx context.Context, s *settings, r *report) error {
+	return syncMeasuresOn(ctx, s, r, syncMeasures(), func() []product {
+		return []product{&ourProduct{s: s, database: "bench"}, &tursoProduct{s: s}}
+	})
+}
+
+// syncMeasuresOn measures two products, the first of which is ours.
+func syncMeasuresOn(ctx context.Context, s *settings, r *report, measures []measure, products func() []product) error {
 	r.Versions["@tursodatabase/sync"] = npmVersion(s, "@tursodatabase/sync")
 	r.Versions["reference server"] = "turso " + npmVersion(s, "turso") + " --sync-server"
 	r.note("bytes: TCP payload both ways with all HTTP headers, counted by a proxy on loopback; ours with an Authorization header, the reference without (it has none); times: without the proxy")
-	for _, m := range syncMeasures() {
+	for _, m := range measures {
 		if !s.wants(m.name) {
 			continue
 		}
-		if err := m.run(ctx, s, r); err != nil {
+		if err := m.run(ctx, s, r, products()); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	return nil
 }
 
-func (m *measure) run(ctx context.Context, s *settings, r *report) (err error) {
-	products := []product{&ourProduct{s: s, database: "bench"}, &tursoProduct{s: s}}
+func (m *measure) run(ctx context.Context, s *settings, r *report, products []product) (err error) {
+	ours, theirs := products[0].name(), products[1].name()
 	switch {
 	case s.peerOnly && m.oursOnly:
 		return nil
@@ -117,7 +124,7 @@ func (m *measure) run(ctx context.Context, s *settings, r *report) (err error) {
 	}
 	for _, l := range m.lines {
 		xs := samples[l.key]
-		r.add(newRow(l.what, l.unit, xs[(&ourProduct{}).name()], (&tursoProduct{}).name(), xs[(&tursoProduct{}).name()], l.target))
+		r.add(newRow(l.what, l.unit, xs[ours], theirs, xs[theirs], l.target))
 	}
 	return nil
 }

@@ -5,9 +5,12 @@ import { connect } from "@tursodatabase/sync";
 
 const open = new Map();
 
+// fromAfar says that the request was made on another machine.
+const fromAfar = (url, init) => fetch(url, { ...init, headers: { ...init.headers, "x-forwarded-for": "192.0.2.1" } });
+
 const commands = {
-  async open({ db, path, url, longPollMs }) {
-    const handle = await connect({ path, url, longPollTimeoutMs: longPollMs });
+  async open({ db, path, url, longPollMs, far }) {
+    const handle = await connect({ path, url, longPollTimeoutMs: longPollMs, ...(far && { fetch: fromAfar }) });
     open.set(db, handle);
     return 0;
   },
