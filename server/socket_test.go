@@ -154,7 +154,7 @@ func TestSocketCursor(t *testing.T) {
 }
 
 func TestSocketRollsBack(t *testing.T) {
-	s := newSQL(t, server.Config{Dev: true, Limits: server.Limits{TransactionIdle: 100 * time.Millisecond}})
+	s := newSQL(t, server.Config{Dev: true, Limits: server.Limits{TransactionIdle: 500 * time.Millisecond}})
 	addr, _ := serveSQL(t, s)
 	s.pipeline("", "CREATE TABLE t(x)")
 	begin := []string{`{"type":"hello"}`, request(0, `"type":"open_stream","stream_id":1`), execute(1, 1, "BEGIN"), execute(2, 1, "INSERT INTO t VALUES(1)")}
