@@ -24,22 +24,6 @@ func (s *Server) dumpRoutes() {
 	}
 }
 
-// info tells Turso's CLI which generation to export: there is one.
-func (s *Server) info(w *recorder, r *http.Request) error {
-	if err := onlyGet(r); err != nil {
-		return err
-	}
-	if _, _, err := s.authorizeSQL(r); err != nil {
-		return err
-	}
-	return w.json(map[string]int{"current_generation": 1})
-}
-
-// frames tells Turso's CLI that the export holds everything.
-func (s *Server) frames(*recorder, *http.Request) error {
-	return &problem{code: CodeMalformed, message: "no frames follow: the export is complete"}
-}
-
 // export answers with the database's file.
 func (s *Server) export(w *recorder, r *http.Request) error {
 	if err := onlyGet(r); err != nil {
@@ -50,7 +34,11 @@ func (s *Server) export(w *recorder, r *http.Request) error {
 		return err
 	}
 	w.db = name
-	size, parts, err := s.dbs.Export(r.Context(), name)
+	generation, err := s.exported(r)
+	if err != nil {
+		return err
+	}
+	size, parts, err := s.dbs.Export(r.Context(), name, generation)
 	if err != nil {
 		return err
 	}

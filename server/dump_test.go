@@ -42,7 +42,7 @@ two')`,
 	if status != 200 || !strings.HasSuffix(dump, "\nCOMMIT;\n") {
 		t.Fatalf("%d %s", status, dump)
 	}
-	status, file := s.get("/db/t/export/1")
+	status, file := s.get("/db/t/export")
 	if status != 200 {
 		t.Fatalf("%d %s", status, file)
 	}
@@ -86,8 +86,5 @@ func TestDumpsAreGuarded(t *testing.T) {
 	}
 	if status, body := dev.get("/health"); status != 200 {
 		t.Errorf("%d %s", status, body)
-	}
-	if status, _ := dev.get("/db/t/sync/1/0/128"); status != 400 {
-		t.Errorf("frames: %d", status)
 	}
 }

@@ -68,8 +68,14 @@ func (f *fakeDatabases) Sync(ctx context.Context, name string, acc tenant.Access
 
 func (f *fakeDatabases) SQL(string, tenant.SessionConfig) hrana.Conn { return nil }
 
-func (f *fakeDatabases) Export(context.Context, string) (int64, iter.Seq2[[]byte, error], error) {
+func (f *fakeDatabases) Export(context.Context, string, uint32) (int64, iter.Seq2[[]byte, error], error) {
 	return 0, nil, tenant.ErrNotFound
+}
+
+func (f *fakeDatabases) Generation(context.Context, string) (uint32, error) { return 1, nil }
+
+func (f *fakeDatabases) Frames(context.Context, string, uint32, int, int) ([]byte, error) {
+	return nil, tenant.ErrNotFound
 }
 
 func (f *fakeDatabases) Stats() tenant.Stats { return tenant.Stats{Open: 3, Commits: 42} }

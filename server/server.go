@@ -32,8 +32,13 @@ type databases interface {
 	PullPages(ctx context.Context, name string, create bool, req *turso.PullRequest) (*tenant.PageAnswer, error)
 	// SQL returns a connection of a SQL client. It opens nothing yet.
 	SQL(name string, cfg tenant.SessionConfig) hrana.Conn
-	// Export returns the size of a database's file, and the file in parts.
-	Export(ctx context.Context, name string) (int64, iter.Seq2[[]byte, error], error)
+	// Export returns the size of a database's file, and the file in parts: of
+	// the newest, or of that which a generation begins with.
+	Export(ctx context.Context, name string, generation uint32) (int64, iter.Seq2[[]byte, error], error)
+	// Generation returns the generation that a database is in.
+	Generation(ctx context.Context, name string) (uint32, error)
+	// Frames returns frames of a generation.
+	Frames(ctx context.Context, name string, generation uint32, from, to int) ([]byte, error)
 	// Stats counts what happened so far.
 	Stats() tenant.Stats
 	// Drain answers the requests that wait for news, and lets none wait from

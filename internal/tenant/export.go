@@ -3,26 +3,43 @@ package tenant
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/turso"
 )
 
 // Export returns a database as it is in the history: how many bytes its file
-// has, and the file in parts. A part is valid until the next one.
-func (m *Manager) Export(ctx context.Context, name string) (size int64, parts iter.Seq2[[]byte, error], err error) {
+// has, and the file in parts. A part is valid until the next one. With a
+// generation other than 0 it is the file that this begins with.
+func (m *Manager) Export(ctx context.Context, name string, generation uint32) (size int64, parts iter.Seq2[[]byte, error], err error) {
 	if _, err := ParseName(name); err != nil {
 		return 0, nil, err
 	}
 	id := history.DBID(name)
-	head, err := m.cfg.Store.DurableHead(ctx, id)
+	var head history.Head
+	switch generation {
+	case 0:
+		head, err = m.cfg.Store.DurableHead(ctx, id)
+	case 1: // begins with nothing
+	default:
+		head, err = m.cfg.Store.At(ctx, id, uint64(generation-1)*generationCommits)
+	}
 	if err != nil {
-		return 0, nil, translate(err)
+		return 0, nil, revisionErr(err)
+	}
+	if head.DBSize == 0 && generation > 0 {
+		return history.PageSize, func(yield func([]byte, error) bool) { yield(turso.EmptyPage(), nil) }, nil
 	}
 	return int64(head.DBSize) * history.PageSize, func(yield func([]byte, error) bool) {
 		if head.DBSize == 0 {
 			return
 		}
 		for p, err := range m.cfg.Store.Pages(ctx, id, head.Seq) {
+			if err == nil && p.No == 1 && generation > 0 {
+				p.Data = slices.Clone(p.Data)
+				markWAL(p.Data)
+			}
 			if !yield(p.Data, translate(err)) || err != nil {
 				return
 			}

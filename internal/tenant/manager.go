@@ -106,6 +106,7 @@ type Manager struct {
 	walFrames atomic.Int64 // in memory, of all databases
 	feeds     feeds
 	pulls     pulls
+	frames    frameLogs
 
 	mu     sync.Mutex
 	dbs    map[string]*database // open, opening or closing

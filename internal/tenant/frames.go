@@ -1,0 +1,198 @@
+package tenant
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/agentdb/agentdb/internal/history"
+)
+
+// An embedded replica of libSQL copies a generation of the database and follows
+// it by frames of its WAL, which have numbers from 1. Here generation g begins
+// with the state after (g-1)*generationCommits commits, and its frames are the
+// pages of the commits that follow: nothing has to be kept for replicas.
+// The client is in libsql/src/sync.rs of github.com/tursodatabase/libsql.
+const (
+	generationCommits = 1024
+	framesAtOnce      = 256 // in an answer
+	maxFrameLogs      = 1000
+)
+
+// ErrGenerationEnd is returned by Frames if there are no more in the generation,
+// or not yet.
+var ErrGenerationEnd = errors.New("tenant: the generation has no more frames")
+
+// frameLogs remembers where the frames of generations are.
+type frameLogs struct {
+	mu  sync.Mutex // guards what follows
+	dbs map[string]frameLog
+}
+
+// frameLog says how many frames the commits of a generation have. It is not
+// changed once it is shared.
+type frameLog struct {
+	gen  uint32
+	ends []int // the number of the last frame of each commit
+	last history.Head
+}
+
+func (l *frameLog) total() int {
+	if len(l.ends) == 0 {
+		return 0
+	}
+	return l.ends[len(l.ends)-1]
+}
+
+// Generation returns the generation that a database is in.
+func (m *Manager) Generation(ctx context.Context, name string) (uint32, error) {
+	head, err := m.cfg.Store.DurableHead(ctx, history.DBID(name))
+	if errors.Is(err, history.ErrNotFound) {
+		return 1, nil
+	}
+	return generationOf(head), translate(err)
+}
+
+func generationOf(head history.Head) uint32 { return uint32(head.Seq/generationCommits) + 1 }
+
+// markWAL makes page 1 that of a file with a WAL.
+func markWAL(page1 []byte) { page1[18], page1[19] = 2, 2 }
+
+// Frames returns the frames of a generation from from up to and without to: not
+// all of them, if they are many.
+func (m *Manager) Frames(ctx context.Context, name string, gen uint32, from, to int) ([]byte, error) {
+	id := history.DBID(name)
+	head, err := m.cfg.Store.DurableHead(ctx, id)
+	if err != nil && !errors.Is(err, history.ErrNotFound) {
+		return nil, translate(err)
+	}
+	if gen < 1 || from < 1 || to <= from {
+		return nil, fmt.Errorf("%w: frames %d to %d of generation %d", ErrMalformed, from, to, gen)
+	}
+	log, err := m.frameLog(ctx, name, gen, head)
+	switch {
+	case err != nil:
+		return nil, err
+	case gen > generationOf(head) || from > log.total()+1:
+		return nil, ErrRevision // the database was restored from a backup
+	case from > log.total():
+		return nil, ErrGenerationEnd
+	}
+	f := &frameReader{store: m.cfg.Store, id: id, from: from, to: min(to, from+framesAtOnce, log.total()+1)}
+	i, _ := slices.BinarySearch(log.ends, from)
+	if i > 0 {
+		f.next = log.ends[i-1]
+	}
+	base := uint64(gen-1) * generationCommits
+	err = f.read(ctx, base+uint64(i), base+uint64(len(log.ends)))
+	return f.out, revisionErr(err)
+}
+
+// revisionErr is translate for a revision that a client asked for.
+func revisionErr(err error) error {
+	if errors.Is(err, history.ErrHorizon) || errors.Is(err, history.ErrNoRevision) {
+		return fmt.Errorf("%w: %w", ErrRevision, err)
+	}
+	return translate(err)
+}
+
+// frameLog returns where the frames of a generation are, as of a head.
+func (m *Manager) frameLog(ctx context.Context, name string, gen uint32, head history.Head) (frameLog, error) {
+	id := history.DBID(name)
+	base := uint64(gen-1) * generationCommits
+	upto := min(head.Seq, base+generationCommits)
+	if upto <= base {
+		return frameLog{}, nil
+	}
+	m.frames.mu.Lock()
+	log, ok := m.frames.dbs[name]
+	m.frames.mu.Unlock()
+	if ok && log.gen == gen && log.last.Seq <= upto {
+		at, err := m.cfg.Store.At(ctx, id, log.last.Seq)
+		ok = err == nil && at.Is(log.last)
+	} else {
+		ok = false
+	}
+	if !ok {
+		log = frameLog{gen: gen, last: history.Head{Seq: base}}
+	}
+	if log.last.Seq == upto {
+		return log, nil
+	}
+	log.ends = slices.Clone(log.ends)
+	for c, err := range m.cfg.Store.Commits(ctx, id, log.last.Seq, upto) {
+		if err != nil {
+			return frameLog{}, revisionErr(err)
+		}
+		log.ends = append(log.ends, log.total()+len(c.Pages))
+		log.last = c.Head()
+	}
+	m.frames.mu.Lock()
+	defer m.frames.mu.Unlock()
+	if m.frames.dbs == nil || len(m.frames.dbs) >= maxFrameLogs {
+		m.frames.dbs = map[string]frameLog{}
+	}
+	m.frames.dbs[name] = log
+	return log, nil
+}
+
+// frameReader puts frames together.
+type frameReader struct {
+	store    history.Store
+	id       history.DBID
+	from, to int // of the frames that are wanted
+	next     int // frames before those of the next commit
+	out      []byte
+	end      int    // where in out the last frame of the last whole commit is
+	size     uint32 // of the database after it; 0 if there is none
+}
+
+// read reads the frames of the commits after after. Only the last commit that
+// is whole ends a transaction: the client syncs its disk for each.
+func (f *frameReader) read(ctx context.Context, after, upto uint64) error {
+	for c, err := range f.store.Commits(ctx, f.id, after, upto) {
+		if err != nil {
+			return err
+		}
+		if err := f.commit(ctx, c); err != nil {
+			return err
+		}
+		if f.next+1 >= f.to {
+			break
+		}
+	}
+	if f.size > 0 {
+		binary.BigEndian.PutUint32(f.out[f.end+4:], f.size)
+	}
+	return nil
+}
+
+// commit writes those frames of a commit that are wanted.
+func (f *frameReader) commit(ctx context.Context, c *history.Commit) error {
+	first := f.next + 1
+	f.next += len(c.Pages)
+	lo, hi := max(f.from, first)-first, min(f.to, f.next+1)-first
+	if lo >= hi {
+		return nil
+	}
+	no := first + lo
+	for p, err := range f.store.Pages(ctx, f.id, c.Seq, c.Pages[lo:hi]...) {
+		if err != nil {
+			return err
+		}
+		if no == f.next {
+			f.end, f.size = len(f.out), c.DBSize
+		}
+		f.out = binary.BigEndian.AppendUint32(f.out, p.No)
+		f.out = append(f.out, make([]byte, frameHeader-4)...) // the client makes salts and checksums
+		f.out = append(f.out, p.Data...)
+		if p.No == 1 {
+			markWAL(f.out[len(f.out)-history.PageSize:])
+		}
+		no++
+	}
+	return nil
+}
