@@ -1,6 +1,8 @@
 package change
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,15 +14,21 @@ import (
 type travels struct {
 	from Base
 	gone map[idKey]int64 // rows of the base: where they are; a placeholder if deleted
-	mine map[idKey]int64 // the same of rows that the replica itself put there since
+	mine map[idKey][]put // the same of rows that the replica itself put there since
 	at   map[idKey]place // who is where now, of rows that are not where they began
+}
+
+// put is a row that the replica put at an id, with one of its changes.
+type put struct {
+	last uint64 // the last change of the commit that did
+	to   int64  // where the row is now
 }
 
 // place says which row is meant: one of the base, or one of the replica's own,
 // with the id that it began with.
 type place struct {
 	id  int64
-	own bool
+	own int // the how manieth that the replica put there, from 1; 0: one of the base
 }
 
 // Base says what the ids in the changes to come refer to.
@@ -37,7 +45,7 @@ const (
 func (x *Executor) SetBase(b Base) { x.went.from = b }
 
 func newTravels() travels {
-	return travels{gone: map[idKey]int64{}, mine: map[idKey]int64{}, at: map[idKey]place{}}
+	return travels{gone: map[idKey]int64{}, mine: map[idKey][]put{}, at: map[idKey]place{}}
 }
 
 // follow notes that the row with an id went elsewhere.
@@ -50,39 +58,54 @@ func (t *travels) follow(k idKey, to int64) {
 		}
 		row = place{id: k.id}
 	}
-	where := t.gone
-	if row.own {
-		where = t.mine
+	if began := (idKey{k.table, row.id}); row.own > 0 {
+		t.mine[began][row.own-1].to = to
+	} else {
+		t.gone[began] = to
 	}
-	where[idKey{k.table, row.id}] = to
 	if !IsPlaceholder(to) {
 		t.at[idKey{k.table, to}] = row
 	}
 }
 
-// put notes that the replica itself has put a row there.
-func (t *travels) put(k idKey) {
-	t.mine[k] = k.id
-	t.at[k] = place{id: k.id, own: true}
+// put notes that the replica itself has put a row there, in a commit of changes
+// up to last.
+func (t *travels) put(k idKey, last uint64) {
+	t.mine[k] = append(t.mine[k], put{last, k.id})
+	t.at[k] = place{id: k.id, own: len(t.mine[k])}
 }
 
-// final returns where a row is that the replica has put at an id.
-func (t *travels) final(k idKey) int64 {
-	if to, ok := t.mine[k]; ok {
-		return to
+// final returns where a row is that a change of the replica has put at an id.
+func (t *travels) final(k idKey, id uint64) int64 {
+	for _, p := range t.mine[k] {
+		if p.last >= id {
+			return p.to
+		}
 	}
 	return k.id
 }
 
-// rows returns where the rows are that the changes mean by an id.
-func (t *travels) rows() map[idKey]int64 {
-	switch t.from {
-	case BaseEmpty:
-		return t.mine
-	case BaseLost:
-		return nil
+// meant returns where the row is that the changes mean by an id, if it is not
+// there.
+func (t *travels) meant(k idKey) (to int64, ok bool) {
+	switch puts := t.mine[k]; {
+	case t.from == BaseKnown:
+		to, ok = t.gone[k]
+	case t.from == BaseEmpty && len(puts) > 0:
+		to, ok = puts[len(puts)-1].to, true
 	}
-	return t.gone
+	return to, ok
+}
+
+// moved lists the ids that meant has something about.
+func (t *travels) moved() iter.Seq[idKey] {
+	switch t.from {
+	case BaseKnown:
+		return maps.Keys(t.gone)
+	case BaseEmpty:
+		return maps.Keys(t.mine)
+	}
+	return func(func(idKey) bool) {}
 }
 
 // touch is what an effect did to a row's id: it gave it out, took it away, or
@@ -167,13 +190,14 @@ func (x *Executor) Foreign(c *Change) {
 
 // Own tells the executor about a commit of its own replica since the base:
 // the rows it put somewhere are this replica's, whatever had their id before.
-func (x *Executor) Own(c *Change) {
+// last is the last change in it; 0 if there is none.
+func (x *Executor) Own(c *Change, last uint64) {
 	for _, t := range c.touches(true) {
 		if t.op != OpInsert {
 			delete(x.went.at, idKey{t.table, t.from})
 		}
 		if t.op != OpDelete {
-			x.went.put(idKey{t.table, t.to})
+			x.went.put(idKey{t.table, t.to}, last)
 		}
 	}
 }
@@ -198,10 +222,10 @@ func (e *Event) still() bool {
 	return e.Op > OpDelete || e.Op == OpInsert || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID
 }
 
-// Seed tells the executor what became of a change that was executed before, so
-// that later changes find the rows that it made. It comes after Foreign and
-// Own.
-func (x *Executor) Seed(c *Change, res []wire.OpResult) {
+// Seed tells the executor what became of the change with a number that was
+// executed before, so that later changes find the rows that it made. It comes
+// after Foreign and Own.
+func (x *Executor) Seed(id uint64, c *Change, res []wire.OpResult) {
 	by := map[uint32]wire.OpResult{}
 	for _, r := range res {
 		by[r.Index] = r
@@ -216,17 +240,17 @@ func (x *Executor) Seed(c *Change, res []wire.OpResult) {
 		case e.Op == OpUpdate && r.Code == wire.OpRejected:
 			x.inVain(x.moving(e))
 		case e.Op == OpUpdate:
-			x.done(x.moving(e), x.went.final(k))
+			x.done(x.moving(e), x.went.final(k, id))
 			if r.Code == wire.OpNewID {
-				x.ids[k] = x.went.final(idKey{k.table, r.NewID})
+				x.ids[k] = x.went.final(idKey{k.table, r.NewID}, id)
 			}
 		case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):
 		case r.Code == wire.OpRejected:
 			x.ids[k] = placeholder(k.id)
 		case r.Code == wire.OpNewID:
-			x.ids[k] = x.went.final(idKey{k.table, r.NewID})
+			x.ids[k] = x.went.final(idKey{k.table, r.NewID}, id)
 		default:
-			x.ids[k] = x.went.final(k)
+			x.ids[k] = x.went.final(k, id)
 		}
 	}
 }
@@ -244,7 +268,7 @@ func (x *Executor) resolve(table string, id int64) int64 {
 	if to, ok := x.ids[k]; ok {
 		return to
 	}
-	to, went := x.went.rows()[k]
+	to, went := x.went.meant(k)
 	if p := x.leader(table); p != "" {
 		if parent := x.resolve(p, id); !went || IsPlaceholder(parent) {
 			return parent

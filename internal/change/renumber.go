@@ -1,6 +1,7 @@
 package change
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,22 +18,23 @@ type Renumbering struct {
 	x       *Executor
 	moves   map[idKey]int64
 	pending map[idKey]bool // rows of changes that the server has not seen
-	refused []*Event       // inserts that it refused
+	refused map[idKey]bool // rows that it refused to insert
+	vain    bool           // it refused anything
 }
 
 // NewRenumbering returns a Renumbering on the capture's connection, whose
 // recording must be suspended.
 func NewRenumbering(k *Capture) *Renumbering {
-	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}}
+	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}, refused: map[idKey]bool{}}
 }
 
 // Since tells, in order, about the commits since the state before the changes:
 // rows that others moved are to follow, and those that they deleted are to get
 // placeholders for ids, so that what is said about them is not taken for
 // somebody else's. It comes first.
-func (n *Renumbering) Since(own bool, c *Change) {
+func (n *Renumbering) Since(own bool, last uint64, c *Change) {
 	if own {
-		n.x.Own(c)
+		n.x.Own(c, last)
 	} else {
 		n.x.Foreign(c)
 	}
@@ -44,7 +46,8 @@ func (n *Renumbering) SetBase(b Base) { n.x.SetBase(b) }
 // Moved takes over where the file's rows are that are not in any change. It
 // comes after Since.
 func (n *Renumbering) Moved() error {
-	for k, to := range n.x.went.rows() {
+	for k := range n.x.went.moved() {
+		to, _ := n.x.went.meant(k)
 		if to == k.id {
 			continue
 		}
@@ -64,12 +67,12 @@ func (n *Renumbering) Moved() error {
 }
 
 // Final returns where the rows of an executed change are now, as results.
-func (n *Renumbering) Final(c *Change, res []wire.OpResult) []wire.OpResult {
+func (n *Renumbering) Final(id uint64, c *Change, res []wire.OpResult) []wire.OpResult {
 	in := c.Intents()
 	out := slices.Clone(res)
 	for i := range out {
 		if r := &out[i]; r.Code == wire.OpNewID && int(r.Index) < len(in) && in[r.Index].Table != nil {
-			r.NewID = n.x.went.final(idKey{in[r.Index].Table.Name, r.NewID})
+			r.NewID = n.x.went.final(idKey{in[r.Index].Table.Name, r.NewID}, id)
 		}
 	}
 	return out
@@ -77,9 +80,9 @@ func (n *Renumbering) Final(c *Change, res []wire.OpResult) []wire.OpResult {
 
 // Evict makes room for the rows of an executed change that is to run again. What
 // has one of their ids, and is in no change, is gone on the server.
-func (n *Renumbering) Evict(c *Change, res []wire.OpResult) error {
+func (n *Renumbering) Evict(id uint64, c *Change, res []wire.OpResult) error {
 	in := c.Intents()
-	for _, op := range n.Final(c, res) {
+	for _, op := range n.Final(id, c, res) {
 		if op.Code != wire.OpNewID || int(op.Index) >= len(in) || in[op.Index].Table == nil {
 			continue
 		}
@@ -100,28 +103,35 @@ func (n *Renumbering) Evict(c *Change, res []wire.OpResult) error {
 }
 
 // Acked tells about a change that the server executed, with these results.
-func (n *Renumbering) Acked(c *Change, res []wire.OpResult) {
-	n.x.Seed(c, res)
-	in := c.Intents()
-	for _, e := range in {
-		n.walk(e)
+func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
+	n.x.Seed(id, c, res)
+	by := map[int][]wire.OpResult{}
+	for _, r := range n.Final(id, c, res) {
+		by[int(r.Index)] = append(by[int(r.Index)], r)
+		n.vain = n.vain || r.Code == wire.OpRejected
 	}
-	for _, r := range n.Final(c, res) {
-		if int(r.Index) >= len(in) || in[r.Index].Op > OpUpdate {
-			continue
+	for i, e := range c.Intents() {
+		n.walk(e)
+		for _, r := range by[i] {
+			n.outcome(e, r)
 		}
-		e := in[r.Index]
-		if e.Table.NoRowid || r.Code == wire.OpNewID && n.x.refersByID(e.Table.Name) {
-			continue // such ids follow others
-		}
-		switch {
-		case r.Code == wire.OpNewID:
-			n.moves[idKey{e.Table.Name, e.NewRowID}] = r.NewID
-		case r.Code == wire.OpRejected && e.Op == OpInsert:
-			n.refused = append(n.refused, e)
-		case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !n.x.refersByID(e.Table.Name):
-			n.moves[idKey{e.Table.Name, e.NewRowID}] = n.x.resolve(e.Table.Name, e.RowID)
-		}
+	}
+}
+
+// outcome notes what became of one operation.
+func (n *Renumbering) outcome(e *Event, r wire.OpResult) {
+	if e.Op > OpUpdate || e.Table.NoRowid {
+		return
+	}
+	k := idKey{e.Table.Name, e.NewRowID}
+	follows := n.x.refersByID(e.Table.Name) // such ids follow others
+	switch {
+	case r.Code == wire.OpNewID && !follows:
+		n.moves[k] = r.NewID
+	case r.Code == wire.OpRejected && e.Op == OpInsert:
+		n.refused[k] = true
+	case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !follows:
+		n.moves[k] = n.x.resolve(e.Table.Name, e.RowID)
 	}
 }
 
@@ -142,11 +152,19 @@ func (n *Renumbering) walk(e *Event) {
 	if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID {
 		return
 	}
-	k := idKey{e.Table.Name, e.RowID}
+	k, now := idKey{e.Table.Name, e.RowID}, idKey{e.Table.Name, e.NewRowID}
 	to, moves := n.moves[k]
+	refused := n.refused[k]
 	delete(n.moves, k)
-	if e.Op == OpUpdate && moves && IsPlaceholder(to) {
-		n.moves[idKey{k.table, e.NewRowID}] = to
+	delete(n.refused, k)
+	if e.Op != OpUpdate {
+		return
+	}
+	if moves && IsPlaceholder(to) {
+		n.moves[now] = to
+	}
+	if refused {
+		n.refused[now] = true
 	}
 }
 
@@ -159,19 +177,144 @@ func (n *Renumbering) Run() error {
 	if err := n.run(); err != nil {
 		return err
 	}
+	if n.vain {
+		if err := n.mend(); err != nil {
+			return err
+		}
+	}
 	if err := a.Close(); err != nil {
 		return err
 	}
-	return n.rebuild()
+	if err := n.rebuild(); err != nil {
+		return err
+	}
+	// What the full-text indexes hold in memory belongs to no change.
+	n.x.cap.dirty = true
+	return n.x.cap.flush()
+}
+
+// maxMend bounds how often rows are looked for whose parents are gone: those
+// that go for it may be parents themselves.
+const maxMend = 100
+
+// mend takes away references to rows that were refused, and rows that can't be
+// without one: an update that was refused with them is still there.
+func (n *Renumbering) mend() error {
+	for range maxMend {
+		broken, err := n.broken()
+		if err != nil || len(broken) == 0 {
+			return err
+		}
+		for _, b := range broken {
+			if err := n.cut(b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reference is a foreign key: a table, and its number there.
+type reference struct {
+	table, parent string
+	id            int64
+}
+
+// broken lists the foreign keys that some rows violate.
+func (n *Renumbering) broken() (list []reference, err error) {
+	st, _, err := n.x.conn.Prepare(`SELECT DISTINCT "table", parent, fkid FROM pragma_foreign_key_check`)
+	if err != nil {
+		return nil, fmt.Errorf("change: renumber: %w", err)
+	}
+	defer st.Finalize()
+	for {
+		row, err := st.Step()
+		if err != nil || !row {
+			return list, err
+		}
+		list = append(list, reference{st.ColumnText(0), st.ColumnText(1), st.ColumnInt64(2)})
+	}
+}
+
+// cut sets the references that a foreign key forbids to NULL, or deletes the rows.
+func (n *Renumbering) cut(f reference) error {
+	r, parent := n.x.cap.schema.find(f.table), n.x.cap.schema.find(f.parent)
+	if r == nil || r.skip {
+		return nil
+	}
+	dangling, cols := "1", []string(nil)
+	if parent != nil {
+		var err error
+		if cols, dangling, err = n.dangling(r, parent, f.id); err != nil {
+			return err
+		}
+	}
+	if len(cols) > 0 {
+		refused, err := n.try("UPDATE OR ABORT " + quote(r.Name) + " SET " + quote(cols[0]) + "=NULL WHERE " + dangling)
+		if err != nil || !refused {
+			return err
+		}
+	}
+	return n.exec("DELETE FROM " + quote(r.Name) + " WHERE " + dangling)
+}
+
+// dangling returns the columns of a foreign key that may be NULL, and the
+// condition that finds its rows without a parent.
+func (n *Renumbering) dangling(r, parent *relation, id int64) (nullable []string, where string, err error) {
+	st, _, err := n.x.conn.Prepare(`SELECT "from", "to" FROM pragma_foreign_key_list(?) WHERE id=? ORDER BY seq`)
+	if err != nil {
+		return nil, "", fmt.Errorf("change: renumber: %w", err)
+	}
+	defer st.Finalize()
+	if err := errors.Join(st.BindText(1, r.Name), st.BindInt64(2, id)); err != nil {
+		return nil, "", err
+	}
+	var has, same []string
+	for i := 0; ; i++ {
+		row, err := st.Step()
+		if err != nil {
+			return nil, "", err
+		}
+		if !row {
+			break
+		}
+		from, to := st.ColumnText(0), st.ColumnText(1)
+		switch {
+		case to != "":
+		case i < len(parent.PK):
+			to = parent.Cols[parent.PK[i]]
+		default:
+			to = parent.rowid
+		}
+		has = append(has, quote(r.Name)+"."+quote(from)+" IS NOT NULL")
+		same = append(same, "p."+quote(to)+"="+quote(r.Name)+"."+quote(from))
+		if !strings.EqualFold(from, r.rowid) {
+			nullable = append(nullable, from)
+		}
+	}
+	if len(has) == 0 {
+		return nil, "0", nil
+	}
+	return nullable, strings.Join(has, " AND ") + " AND NOT EXISTS (SELECT 1 FROM " + quote(parent.Name) + " p WHERE " + strings.Join(same, " AND ") + ")", nil
+}
+
+// try runs a statement; refused says that a constraint stood against it.
+func (n *Renumbering) try(sql string) (refused bool, err error) {
+	err = n.x.conn.ExecArgs(sql)
+	var se *sqlite.Error
+	if errors.As(err, &se) && se.Primary() == sqliteConstraint {
+		return true, nil
+	}
+	return false, err
 }
 
 func (n *Renumbering) run() error {
-	for _, e := range n.refused {
-		r := n.x.cap.schema.find(e.Table.Name)
+	for k := range n.refused {
+		r := n.x.cap.schema.find(k.table)
 		if r == nil || r.NoRowid || r.kind != relTable && !n.keepsContent(r) {
 			continue
 		}
-		if err := n.exec("DELETE FROM "+quote(r.Name)+" WHERE "+quote(r.rowid)+"=?", sqlite.Int(e.RowID)); err != nil {
+		if err := n.exec("DELETE FROM "+quote(r.Name)+" WHERE "+quote(r.rowid)+"=?", sqlite.Int(k.id)); err != nil {
 			return err
 		}
 	}
@@ -326,13 +469,14 @@ func (n *Renumbering) rebuild() error {
 	return nil
 }
 
-// Rewrite returns a change with the ids that the rows have now. Its intents
-// speak of rows that were refused by placeholders; its effects are what is in
-// the file. The changes come in their order, the pending ones last.
+// Rewrite returns a change with the ids that the rows have now, and speaks of
+// rows that were refused by placeholders. What it did stays in the file: it
+// can't be undone any more. The changes come in their order, the pending ones
+// last.
 func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
-	intents := c.IntentsOnly()
-	for i := range intents.Events {
-		e := &intents.Events[i]
+	out := c.IntentsOnly()
+	for i := range out.Events {
+		e := &out.Events[i]
 		if pending && e.Op == OpInsert && !e.Table.NoRowid {
 			// A new row, whatever had that id before.
 			k := idKey{e.Table.Name, e.RowID}
@@ -343,57 +487,10 @@ func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
 		}
 		n.x.rewrite(e)
 	}
-	effects := &Change{Sequences: c.Sequences}
-	for i := range c.Events {
-		e := c.Events[i]
-		if !e.Effect || e.Table != nil && n.refusedRow(&e) {
-			continue
-		}
-		if e.Table != nil {
-			e.Old, e.New = slices.Clone(e.Old), slices.Clone(e.New)
-			n.follow(&e)
-		}
-		effects.Events = append(effects.Events, e)
+	if pending {
+		out.Events = append(out.Events, Event{Op: OpDDL, Kind: DDLOther, Effect: true, Statement: &Statement{}})
 	}
-	return Combine(intents, effects)
-}
-
-// refusedRow reports whether an effect is on a row that Run deleted.
-func (n *Renumbering) refusedRow(e *Event) bool {
-	for _, r := range n.refused {
-		if r.Table.Name == e.Table.Name && !e.Table.NoRowid && r.RowID == e.RowID {
-			return true
-		}
-	}
-	return false
-}
-
-// follow gives an effect the ids that rows were moved to.
-func (n *Renumbering) follow(e *Event) {
-	r := n.x.cap.schema.find(e.Table.Name)
-	if r == nil {
-		return
-	}
-	move := func(table string, id *int64) {
-		if to, ok := n.to(table, *id); ok {
-			*id = to
-		}
-	}
-	if !e.Table.NoRowid {
-		move(r.Name, &e.RowID)
-		move(r.Name, &e.NewRowID)
-	}
-	for _, fk := range r.fks {
-		if fk.col < 0 {
-			continue
-		}
-		i := e.Table.column(r.Cols[fk.col])
-		for _, vals := range [][]sqlite.Value{e.Old, e.New} {
-			if i >= 0 && i < len(vals) && vals[i].Kind == sqlite.KindInteger {
-				move(fk.parent, &vals[i].I)
-			}
-		}
-	}
+	return out
 }
 
 // Renames returns which rows have other ids.

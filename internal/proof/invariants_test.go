@@ -44,6 +44,36 @@ func (s *schema) broken(path string) (out []string, err error) {
 	return out, err
 }
 
+// strayed returns the rows of a file that only pushed whose number is not theirs
+// on the server: it belongs to another row there, or to none.
+func (s *schema) strayed(own, server string) (out []string, err error) {
+	c, err := sqlite.Open(own, sqlite.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := c.ExecArgs("ATTACH ? AS server", sqlite.Text(server)); err != nil {
+		return nil, err
+	}
+	names := []string{s.fts}
+	for _, t := range s.tables {
+		if t.kind == keyRowID || t.kind == keyAuto || t.kind == keyNone {
+			names = append(names, t.name)
+		}
+	}
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		rows, qerr := query(c, fmt.Sprintf("SELECT o.rowid, o.tok, s.tok FROM main.%[1]s o LEFT JOIN server.%[1]s s ON s.rowid = o.rowid WHERE o.rowid > -(1 << 62) AND s.tok IS NOT o.tok", name))
+		err = errors.Join(err, qerr)
+		for _, r := range rows {
+			out = append(out, name+" strayed: "+strings.Join(r, " "))
+		}
+	}
+	return out, err
+}
+
 // TestHarness lets the random statements run on plain local files: what the
 // other tests demand of replicas must be true of one file first.
 func TestHarness(t *testing.T) {

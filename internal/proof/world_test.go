@@ -305,7 +305,7 @@ func (w *world) check() {
 	for _, x := range w.model.missing(st) {
 		w.t.Errorf("seed %d: %s", w.seed, x)
 	}
-	w.checkPush()
+	w.checkPush(fresh.path)
 	w.model.conflict = len(st.rows["agentdb_conflicts"])
 	if w.racing || w.schema.deferred() { // no telling what came last, or whether it was refused
 		return
@@ -319,8 +319,9 @@ func (w *world) check() {
 	}
 }
 
-// checkPush looks for rows of others in the push replica.
-func (w *world) checkPush() {
+// checkPush looks for rows of others in the push replica, and for numbers of
+// others at its own.
+func (w *world) checkPush(server string) {
 	for _, r := range w.reps {
 		if r.mode != agentdb.SyncPush {
 			continue
@@ -329,6 +330,13 @@ func (w *world) checkPush() {
 			if !strings.HasPrefix(tok, "<"+r.name+"-") {
 				w.t.Errorf("seed %d: the push replica holds %s", w.seed, tok)
 			}
+		}
+		strayed, err := w.schema.strayed(r.path, server)
+		if err != nil {
+			w.t.Errorf("seed %d: %v", w.seed, err)
+		}
+		for _, x := range strayed {
+			w.t.Errorf("seed %d: %s", w.seed, x)
 		}
 	}
 }

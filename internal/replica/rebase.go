@@ -65,7 +65,7 @@ func (x *exchange) rebase(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 	e := change.NewExecutor(k)
 	for _, f := range commits {
 		if f.own {
-			e.Own(f.ch)
+			e.Own(f.ch, f.last)
 		} else {
 			e.Foreign(f.ch)
 		}
@@ -79,8 +79,9 @@ func (x *exchange) rebase(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 
 // received is a commit of an answer, decoded.
 type received struct {
-	own bool
-	ch  *change.Change
+	own  bool
+	last uint64 // of an own one: the last change in it
+	ch   *change.Change
 }
 
 // apply undoes the pending changes and applies the commits.
@@ -118,7 +119,7 @@ func (x *exchange) apply(c *sqlite.Conn, list []mine, resp *wire.Response, acked
 				if err := a.Apply(ch); err != nil {
 					return nil, err
 				}
-				out = append(out, received{true, ch})
+				out = append(out, received{true, id, ch})
 			}
 			continue
 		}
@@ -144,7 +145,7 @@ func (x *exchange) apply(c *sqlite.Conn, list []mine, resp *wire.Response, acked
 		if !own {
 			x.rep.Pulled += ch.Rows()
 		}
-		out = append(out, received{own, ch})
+		out = append(out, received{own, w.OwnLast, ch})
 	}
 	return out, nil
 }
@@ -176,7 +177,7 @@ func (x *exchange) seed(e *change.Executor, list []mine, resp *wire.Response, ac
 			e.Expect(m.ch)
 			continue
 		}
-		e.Seed(m.ch, results[m.id])
+		e.Seed(m.id, m.ch, results[m.id])
 		in := m.ch.Intents()
 		for _, op := range results[m.id] {
 			if op.Code == wire.OpNewID && int(op.Index) < len(in) && in[op.Index].Table != nil {

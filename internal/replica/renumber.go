@@ -31,7 +31,7 @@ func newMoved(base wire.Revision, resp *wire.Response) (*moved, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.commits = append(m.commits, received{w.OwnLast != 0, ch})
+		m.commits = append(m.commits, received{w.OwnLast != 0, w.OwnLast, ch})
 	}
 	return m, nil
 }
@@ -70,7 +70,7 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		if my.id > acked {
 			break
 		}
-		res := n.Final(my.ch, m.results[my.id])
+		res := n.Final(my.id, my.ch, m.results[my.id])
 		e.Force(res)
 		for _, op := range res {
 			if op.Code == wire.OpRejected {
@@ -117,7 +117,7 @@ func (m *moved) moveRows(k *change.Capture, n *change.Renumbering, list []mine, 
 		if my.id > acked {
 			break
 		}
-		if err := n.Evict(my.ch, m.results[my.id]); err != nil {
+		if err := n.Evict(my.id, my.ch, m.results[my.id]); err != nil {
 			return err
 		}
 	}
@@ -146,11 +146,11 @@ func (m *moved) tell(n *change.Renumbering, e *change.Executor) {
 		e.SetBase(m.base)
 	}
 	for _, r := range m.commits {
-		n.Since(r.own, r.ch)
+		n.Since(r.own, r.last, r.ch)
 		switch {
 		case e == nil:
 		case r.own:
-			e.Own(r.ch)
+			e.Own(r.ch, r.last)
 		default:
 			e.Foreign(r.ch)
 		}
@@ -172,7 +172,7 @@ func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, 
 	}
 	for _, my := range list {
 		if my.id <= acked {
-			n.Acked(my.ch, m.results[my.id])
+			n.Acked(my.id, my.ch, m.results[my.id])
 		} else {
 			n.Pending(my.ch)
 		}

@@ -278,7 +278,7 @@ func (x *exchange) tell(e *change.Executor, list []mine, resp *wire.Response, ac
 		w := &resp.Commits[i]
 		own := w.OwnFirst > x.s.acked && w.OwnLast <= acked
 		for id := w.OwnFirst; w.Same && own && id <= w.OwnLast; id++ {
-			e.Own(list[id-x.s.acked-1].ch)
+			e.Own(list[id-x.s.acked-1].ch, id)
 		}
 		if len(w.Body) == 0 {
 			continue
@@ -288,7 +288,7 @@ func (x *exchange) tell(e *change.Executor, list []mine, resp *wire.Response, ac
 			return err
 		}
 		if own {
-			e.Own(ch)
+			e.Own(ch, w.OwnLast)
 		} else {
 			e.Foreign(ch)
 		}

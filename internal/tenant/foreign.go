@@ -57,7 +57,11 @@ func (s *since) moves() (list []wire.Commit) {
 	foreign := false
 	for _, f := range s.commits {
 		foreign = foreign || !f.own
-		list = append(list, wire.Commit{OwnFirst: f.first, OwnLast: f.last, Body: f.c.Append(nil, change.ViewEffects)})
+		w := wire.Commit{Body: f.c.Append(nil, change.ViewEffects)}
+		if f.own { // of none of its changes, perhaps: a strict transaction
+			w.OwnFirst, w.OwnLast = max(f.first, 1), max(f.last, 1)
+		}
+		list = append(list, w)
 	}
 	if !foreign {
 		return nil
@@ -70,7 +74,7 @@ func (s *since) tell(x *change.Executor) {
 	x.SetBase(s.from)
 	for _, f := range s.commits {
 		if f.own {
-			x.Own(f.c)
+			x.Own(f.c, f.last)
 		} else {
 			x.Foreign(f.c)
 		}
@@ -148,7 +152,7 @@ func (s *since) add(st *stored) error {
 	}
 	f := foreignCommit{own: own, c: c}
 	if own {
-		f.first, f.last = max(st.meta.first, 1), max(st.meta.last, 1)
+		f.first, f.last = st.meta.first, st.meta.last
 	}
 	s.commits = append(s.commits, f)
 	return nil

@@ -170,7 +170,7 @@ func (p *execution) changes(x *change.Executor) error {
 		if err != nil {
 			return err
 		}
-		x.Seed(c, p.known.results[p.req.First+uint64(i)])
+		x.Seed(p.req.First+uint64(i), c, p.known.results[p.req.First+uint64(i)])
 	}
 	var only *change.Change // the first of one
 	for i := range fresh {
