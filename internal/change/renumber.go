@@ -3,6 +3,7 @@ package change
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,6 +19,8 @@ type Renumbering struct {
 	x       *Executor
 	moves   map[idKey]int64
 	pending map[idKey]bool // rows of changes that the server has not seen
+	given   map[idKey]bool // ids that the server gave to rows, though they may be gone here
+	kept    map[idKey]bool // rows that have the id that they asked for
 	refused map[idKey]bool // rows that it refused to insert
 	vain    bool           // it refused anything
 }
@@ -25,7 +28,7 @@ type Renumbering struct {
 // NewRenumbering returns a Renumbering on the capture's connection, whose
 // recording must be suspended.
 func NewRenumbering(k *Capture) *Renumbering {
-	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}, refused: map[idKey]bool{}}
+	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}}
 }
 
 // Since tells, in order, about the commits since the state before the changes:
@@ -112,6 +115,9 @@ func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
 	}
 	for i, e := range c.Intents() {
 		n.walk(e)
+		if e.Op == OpInsert && !e.Table.NoRowid {
+			n.kept[idKey{e.Table.Name, e.RowID}] = true
+		}
 		for _, r := range by[i] {
 			n.outcome(e, r)
 		}
@@ -128,6 +134,8 @@ func (n *Renumbering) outcome(e *Event, r wire.OpResult) {
 	switch {
 	case r.Code == wire.OpNewID && !follows:
 		n.moves[k] = r.NewID
+		n.kept[k] = r.NewID == k.id
+		n.given[idKey{k.table, r.NewID}] = true
 	case r.Code == wire.OpRejected && e.Op == OpInsert:
 		n.refused[k] = true
 	case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !follows:
@@ -157,6 +165,7 @@ func (n *Renumbering) walk(e *Event) {
 	refused := n.refused[k]
 	delete(n.moves, k)
 	delete(n.refused, k)
+	delete(n.kept, k)
 	if e.Op != OpUpdate {
 		return
 	}
@@ -346,7 +355,7 @@ func (n *Renumbering) run() error {
 func (n *Renumbering) clear() error {
 	for _, to := range n.targets() {
 		r := n.x.cap.schema.find(to.table)
-		if _, leaves := n.moves[to]; leaves || r == nil || r.NoRowid || IsPlaceholder(to.id) {
+		if _, leaves := n.moves[to]; leaves || n.kept[to] || r == nil || r.NoRowid || IsPlaceholder(to.id) {
 			continue
 		}
 		there, err := n.x.taken(r, to.id)
@@ -360,9 +369,9 @@ func (n *Renumbering) clear() error {
 			n.moves[to] = placeholder(to.id)
 			continue
 		}
-		for k, id := range n.moves {
-			if k.table == to.table && id > n.x.asked[r.Name] {
-				n.x.asked[r.Name] = id
+		for _, k := range n.targets() {
+			if k.table == to.table {
+				n.x.asked[r.Name] = max(n.x.asked[r.Name], k.id)
 			}
 		}
 		id, err := n.x.freeID(r)
@@ -374,10 +383,14 @@ func (n *Renumbering) clear() error {
 	return nil
 }
 
+// targets lists the ids that rows will have, or had when they were deleted here
+// since: the server may not know that yet.
 func (n *Renumbering) targets() []idKey {
-	var list []idKey
+	list := slices.Collect(maps.Keys(n.given))
 	for k, id := range n.moves {
-		list = append(list, idKey{k.table, id})
+		if to := (idKey{k.table, id}); !n.given[to] {
+			list = append(list, to)
+		}
 	}
 	return list
 }
