@@ -21,7 +21,7 @@ type metrics struct {
 	handler     http.Handler
 }
 
-func newMetrics(dbs databases) *metrics {
+func newMetrics(dbs databases, streams func() int) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "agentdb_requests_total",
@@ -42,8 +42,11 @@ func newMetrics(dbs databases) *metrics {
 			Name: "agentdb_connections", Help: "Connections open now.",
 		}),
 	}
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "agentdb_streams_waiting", Help: "SQL streams over HTTP that wait for their client's next request.",
+	}, func() float64 { return float64(streams()) })
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(m.requests, m.seconds, m.in, m.out, m.connections, newTenantCollector(dbs.Stats),
+	reg.MustRegister(m.requests, m.seconds, m.in, m.out, m.connections, waiting, newTenantCollector(dbs.Stats),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 	return m

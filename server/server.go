@@ -112,7 +112,7 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 		}
 		s.verifier = key.Verifier(nil)
 	}
-	s.metrics = newMetrics(dbs)
+	s.metrics = newMetrics(dbs, s.streams.Waiting)
 	s.mux.HandleFunc("/sync", s.handle("sync", s.sync))
 	s.mux.HandleFunc("/db/{name}/sync", s.handle("sync", s.sync))
 	s.sqlRoutes()
