@@ -433,17 +433,6 @@ func (n *Renumbering) set(r *relation, col string, from, to int64, above []*rela
 	return nil
 }
 
-// to returns where the row with an id goes.
-func (n *Renumbering) to(table string, id int64) (int64, bool) {
-	if to, ok := n.moves[idKey{table, id}]; ok {
-		return to, true
-	}
-	if p := n.x.leader(table); p != "" {
-		return n.to(p, id)
-	}
-	return 0, false
-}
-
 // keepsContent reports whether a virtual table is a full-text table with rows
 // of its own.
 func (n *Renumbering) keepsContent(r *relation) bool {
