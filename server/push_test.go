@@ -129,6 +129,13 @@ func TestTursoIDs(t *testing.T) {
 	b.insert(1, "one'") // an upsert of one that it has seen
 	b.push()
 	s.expect("1=one' 2=a2 3=b3' 4=b2'")
+	b.delete(2)
+	b.push()
+	b.insert(2, "b2 again") // the same id in the next push
+	b.push()
+	s.expect("1=one' 2=a2 3=b3' 4=b2 again")
+	b.update(2, "b2'")
+	b.push()
 	b.pull()
 	b.update(2, "a2'") // that of a, which it has seen now
 	b.delete(3)

@@ -68,7 +68,7 @@ type tursoRun struct {
 	// known: it has seen at least that.
 	base, origin *past
 	// replayed says that all of the push was made on origin: the client has
-	// pulled since, and run it again.
+	// pulled since, and run it again. Then ids mean what they meant before.
 	replayed bool
 	unseen   unseenSince
 
@@ -81,6 +81,7 @@ type tursoRun struct {
 	x       *change.Executor
 	in      *change.Intents
 	state   *tursoState
+	replay  *tursoState // if replayed, that of the pushes before
 	batch   []*tursoOp
 	waiting map[int][]int             // statements that wait for another one
 	deleted map[string]map[int64]bool // ids that the push has deleted

@@ -104,6 +104,30 @@ func (s *tursoState) own(table string, id int64) {
 	}
 }
 
+// forget notes that the client has deleted a row: it may use the id again.
+func (s *tursoState) forget(table string, id int64) {
+	if s == nil {
+		return
+	}
+	delete(s.IDs[table], id)
+	var left []idSpan
+	for _, p := range s.Own[table] {
+		if id < p[0] || id > p[1] {
+			left = append(left, p)
+			continue
+		}
+		if p[0] < id {
+			left = append(left, idSpan{p[0], id - 1})
+		}
+		if id < p[1] {
+			left = append(left, idSpan{id + 1, p[1]})
+		}
+	}
+	if s.Own[table] != nil {
+		s.Own[table] = left
+	}
+}
+
 func (s *tursoState) owns(table string, id int64) bool {
 	for _, p := range s.Own[table] {
 		if p[0] <= id && id <= p[1] {
@@ -111,6 +135,22 @@ func (s *tursoState) owns(table string, id int64) bool {
 		}
 	}
 	return false
+}
+
+// localRows returns the client's rows without a key in a table.
+func (s *tursoState) localRows(table string, base *past) (*localRows, error) {
+	if l := s.Rows[table]; l != nil {
+		return l, nil
+	}
+	l := &localRows{}
+	if base != nil {
+		var err error
+		if l.Top, err = base.top(table); err != nil {
+			return nil, err
+		}
+	}
+	s.Rows[table] = l
+	return l, nil
 }
 
 // put reports whether the row with that id is one that the client put there,

@@ -30,9 +30,18 @@ func (t *tursoRun) writes() error {
 		t.state.Base = t.base.seq
 	}
 	t.batch, t.deleted = nil, map[string]map[int64]bool{}
-	for table, ids := range t.state.IDs {
-		for from, to := range ids {
-			t.x.Moved(table, from, to)
+	t.replay = nil
+	if t.replayed {
+		t.replay = t.before.next(t.p.Gen - 1)
+	}
+	for _, s := range []*tursoState{t.replay, t.state} {
+		if s == nil {
+			continue
+		}
+		for table, ids := range s.IDs {
+			for from, to := range ids {
+				t.x.Moved(table, from, to)
+			}
 		}
 	}
 	var failed error
@@ -101,7 +110,7 @@ func (t *tursoRun) early(i int) (bool, error) {
 	var there bool
 	if id, auto := t.keyID(w.Table, w.Key, key); auto {
 		var err error
-		if there = t.state.owns(w.Table, id); !there {
+		if there = t.owns(w.Table, id); !there {
 			if there, err = t.in.Exists(w.Table, id); err == nil && there {
 				there, err = t.base.has(w.Table, id)
 			}
@@ -188,7 +197,7 @@ func keyVals(w *turso.Write, args []sqlite.Value) []sqlite.Value {
 func (t *tursoRun) insert(op *tursoOp, w *turso.Write, args []sqlite.Value) (err error) {
 	id, auto := t.keyID(w.Table, w.Key, keyVals(w, args))
 	if auto && !t.deleted[w.Table][id] {
-		known := t.state.owns(w.Table, id)
+		known := t.owns(w.Table, id)
 		if !known {
 			exists, err := t.in.Exists(w.Table, id)
 			if err == nil && exists {
@@ -218,24 +227,19 @@ func (t *tursoRun) insert(op *tursoOp, w *turso.Write, args []sqlite.Value) (err
 	return err
 }
 
-// localRows returns the client's rows without a key in a table.
+// owns reports whether the client has inserted a row with that id since its
+// base.
+func (t *tursoRun) owns(table string, id int64) bool {
+	return t.state.owns(table, id) || t.replay != nil && t.replay.owns(table, id)
+}
+
+// localRows returns the client's rows without a key in a table, by the rowids
+// that the statements mean.
 func (t *tursoRun) localRows(table string) (*localRows, error) {
-	l := t.state.Rows[table]
-	if l == nil {
-		l = &localRows{}
-		on := t.base
-		if t.replayed {
-			on = t.origin
-		}
-		if on != nil {
-			var err error
-			if l.Top, err = on.top(table); err != nil {
-				return nil, err
-			}
-		}
-		t.state.Rows[table] = l
+	if t.replay != nil {
+		return t.replay.localRows(table, t.origin)
 	}
-	return l, nil
+	return t.state.localRows(table, t.base)
 }
 
 // rowID returns where a row without a key is that the client knows by a rowid.
@@ -337,6 +341,8 @@ func (t *tursoRun) delete(op *tursoOp, w *turso.Write, args []sqlite.Value) (err
 			t.deleted[w.Table] = map[int64]bool{}
 		}
 		t.deleted[w.Table][id] = true
+		t.state.forget(w.Table, id)
+		t.replay.forget(w.Table, id)
 	}
 	op.e, err = t.in.Delete(w.Table, w.Key, args)
 	return err
@@ -372,7 +378,7 @@ func (t *tursoRun) replaces(i int) (bool, error) {
 	if !ok {
 		return !t.in.AutoKey(w.Table), nil
 	}
-	if t.origin == nil || t.state.owns(w.Table, id) || t.deleted[w.Table][id] {
+	if t.origin == nil || t.owns(w.Table, id) || t.deleted[w.Table][id] {
 		return false, nil
 	}
 	had, err := t.origin.has(w.Table, id)
@@ -419,6 +425,13 @@ func (t *tursoRun) flush() error {
 				here = nowhere
 			}
 			op.rows.add(here)
+			if t.replay != nil { // the client has numbered it anew
+				l, err := t.state.localRows(op.e.Table.Name, t.base)
+				if err != nil {
+					return err
+				}
+				l.add(here)
+			}
 		} else if to := t.x.Where(op.e.Table.Name, op.id); to != op.id {
 			t.state.moved(op.e.Table.Name, op.id, to)
 		}
