@@ -64,6 +64,9 @@ func (r *replicaFile) sync() {
 
 func (r *replicaFile) insert(frame []byte) {
 	r.frame++
+	if r.pending[binary.BigEndian.Uint32(frame)] != nil {
+		r.s.t.Fatal("a page comes twice in a transaction: SQLite makes one frame of that")
+	}
 	r.pending[binary.BigEndian.Uint32(frame)] = frame[24:]
 	size := int(binary.BigEndian.Uint32(frame[4:]))
 	if size == 0 {
@@ -111,7 +114,7 @@ func TestEmbeddedReplica(t *testing.T) {
 	small.sync()
 	s.pipeline("", "DELETE FROM t WHERE id > 5", "CREATE TABLE u AS SELECT 7 AS y")
 	late := s.replica(128)
-	if late.gen != 2 {
+	if late.gen < 2 {
 		t.Errorf("generation %d", late.gen)
 	}
 	for _, r := range []*replicaFile{early, small, late} {

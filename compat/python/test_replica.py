@@ -59,10 +59,10 @@ class Replica(Server):
         self.sql.execute("BEGIN")
         self.sql.executemany("INSERT INTO t(x) VALUES (?)", [("x" * 300,)] * 500)
         self.sql.execute("COMMIT")
-        self.sql.executescript("".join(f"INSERT INTO t(x) VALUES ({i});" for i in range(1200)))
+        self.sql.executescript("".join(f"INSERT INTO t(x) VALUES ({i});" for i in range(400)))
         for db in old, self.replica("new"):
             db.sync()
-            self.assertEqual(db.execute("SELECT count(*), max(id) FROM t").fetchone(), (1700, 1700))
+            self.assertEqual(db.execute("SELECT count(*), max(id) FROM t").fetchone(), (900, 900))
             self.assertEqual(db.execute("PRAGMA integrity_check").fetchone(), ("ok",))
 
     def test_a_file_opened_again(self):
@@ -92,8 +92,9 @@ class Replica(Server):
 
     def test_offline_writes_are_refused(self):
         self.sql.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x)")
+        self.sql.executescript("INSERT INTO t(x) VALUES (0);" * 100)
         db = self.replica("a", offline=True)
-        self.assertEqual(self.rows(db), [])
+        self.assertEqual(len(self.rows(db)), 100)
         db.execute("INSERT INTO t(x) VALUES (1)")
         db.commit()
         with self.assertRaisesRegex(ValueError, "open it without 'offline'"):

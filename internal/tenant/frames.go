@@ -17,7 +17,7 @@ import (
 // pages of the commits that follow: nothing has to be kept for replicas.
 // The client is in libsql/src/sync.rs of github.com/tursodatabase/libsql.
 const (
-	generationCommits = 1024
+	generationCommits = 256
 	framesAtOnce      = 256 // in an answer
 	maxFrameLogs      = 1000
 )
@@ -146,12 +146,11 @@ type frameReader struct {
 	from, to int // of the frames that are wanted
 	next     int // frames before those of the next commit
 	out      []byte
-	end      int    // where in out the last frame of the last whole commit is
-	size     uint32 // of the database after it; 0 if there is none
 }
 
-// read reads the frames of the commits after after. Only the last commit that
-// is whole ends a transaction: the client syncs its disk for each.
+// read reads the frames of the commits after after. Each commit is a transaction,
+// though the client syncs its disk for each: a page that comes twice in one is
+// one frame in the client's WAL, whose numbers would be others then.
 func (f *frameReader) read(ctx context.Context, after, upto uint64) error {
 	for c, err := range f.store.Commits(ctx, f.id, after, upto) {
 		if err != nil {
@@ -163,9 +162,6 @@ func (f *frameReader) read(ctx context.Context, after, upto uint64) error {
 		if f.next+1 >= f.to {
 			break
 		}
-	}
-	if f.size > 0 {
-		binary.BigEndian.PutUint32(f.out[f.end+4:], f.size)
 	}
 	return nil
 }
@@ -183,11 +179,13 @@ func (f *frameReader) commit(ctx context.Context, c *history.Commit) error {
 		if err != nil {
 			return err
 		}
+		size := uint32(0)
 		if no == f.next {
-			f.end, f.size = len(f.out), c.DBSize
+			size = c.DBSize // ends the transaction
 		}
 		f.out = binary.BigEndian.AppendUint32(f.out, p.No)
-		f.out = append(f.out, make([]byte, frameHeader-4)...) // the client makes salts and checksums
+		f.out = binary.BigEndian.AppendUint32(f.out, size)
+		f.out = append(f.out, make([]byte, frameHeader-8)...) // the client makes salts and checksums
 		f.out = append(f.out, p.Data...)
 		if p.No == 1 {
 			markWAL(f.out[len(f.out)-history.PageSize:])
