@@ -21,7 +21,8 @@ type pulls struct {
 // pullLog is what is remembered of one database.
 type pullLog struct {
 	lines   map[uint32]*line
-	checked uint64 // page 1 of the schema that was looked at
+	clients map[string]map[uint32]bool // the lines that each may be
+	checked uint64                     // page 1 of the schema that was looked at
 	looked  bool
 	why     string // why it can't be carried
 }
@@ -109,26 +110,23 @@ func (f *line) add(b base) {
 	}
 }
 
-// bases returns the lowest of the states that the file of a push with this
-// count may be in, and of those that it may have been in; ok is false if there
-// is none.
-func (p *pulls) bases(db string, gen uint64) (low, first uint64, ok bool) {
+// bases returns the lowest of the states that the file of a client's push with
+// this count may be in, and of those that it may have been in; ok is false if
+// there is none.
+func (p *pulls) bases(db, client string, gen uint64) (low, first uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.dbs[db]
 	if l == nil {
 		return 0, 0, false
 	}
-	for _, f := range l.lines {
-		if f.asked != turso.NoGen && f.asked > gen {
-			continue // it has got more since
-		}
-		for _, b := range f.bases {
+	for id := range l.match(client, gen) {
+		for _, b := range l.lines[id].bases {
 			if b.gen != gen && b.gen != turso.NoGen {
 				continue
 			}
 			oldest := b.seq
-			for _, o := range f.bases {
+			for _, o := range l.lines[id].bases {
 				oldest = min(oldest, o.seq)
 			}
 			if low, first = min(low, b.seq), min(first, oldest); !ok {
@@ -137,6 +135,49 @@ func (p *pulls) bases(db string, gen uint64) (low, first uint64, ok bool) {
 		}
 	}
 	return low, first, ok
+}
+
+// match returns the files that a client may have: those that can have the count
+// of this push, and could have that of the ones before, and are not known to be
+// another client's.
+func (l *pullLog) match(client string, gen uint64) map[uint32]bool {
+	fit := map[uint32]bool{}
+	for id, f := range l.lines {
+		if f.asked != turso.NoGen && f.asked > gen {
+			continue // it has got more since
+		}
+		if slices.ContainsFunc(f.bases, func(b base) bool { return b.gen == gen || b.gen == turso.NoGen }) {
+			fit[id] = true
+		}
+	}
+	keep := func(ok func(id uint32) bool) {
+		left := map[uint32]bool{}
+		for id := range fit {
+			if ok(id) {
+				left[id] = true
+			}
+		}
+		if len(left) > 0 {
+			fit = left
+		}
+	}
+	if before := l.clients[client]; before != nil {
+		keep(func(id uint32) bool { return before[id] })
+	}
+	taken := map[uint32]bool{}
+	for name, ids := range l.clients {
+		if name != client && len(ids) == 1 {
+			for id := range ids {
+				taken[id] = true
+			}
+		}
+	}
+	keep(func(id uint32) bool { return !taken[id] })
+	if l.clients == nil || len(l.clients) >= maxLines {
+		l.clients = map[string]map[uint32]bool{}
+	}
+	l.clients[client] = fit
+	return fit
 }
 
 // checked returns what check was told of a schema; ok is false if that was of

@@ -97,10 +97,10 @@ func (d *database) newTursoRun(ctx context.Context, p *TursoPush) (*tursoRun, er
 	if t.before, err = d.tursoState(ctx, p.Client); err != nil {
 		return nil, err
 	}
-	low, first, ok := d.m.pulls.bases(d.name, p.Gen)
+	low, first, ok := d.m.pulls.bases(d.name, p.Client, p.Gen)
 	if s := t.before; s != nil && s.Based {
 		if s.Gen == p.Gen {
-			low, ok = max(low, s.Base), true
+			low, ok = s.Base, true
 		} else if !ok {
 			low, ok = s.Base, true
 		}

@@ -35,8 +35,9 @@ type idSpan [2]int64
 // localRows are the rows without a key that a client has put into a table since
 // its base: the rowids that they have there, and on the server.
 type localRows struct {
-	Top  int64 // the highest rowid at the base
+	Top  int64 // the highest rowid of the base that is left
 	Rows []localRow
+	Dead map[int64]bool `json:",omitempty"` // rows of the base that it deleted
 }
 
 type localRow [2]int64 // there, here
@@ -62,7 +63,7 @@ func (s *tursoState) next(gen uint64) *tursoState {
 		n.Own[t] = slices.Clone(l)
 	}
 	for t, l := range s.Rows {
-		n.Rows[t] = &localRows{Top: l.Top, Rows: slices.Clone(l.Rows)}
+		n.Rows[t] = &localRows{Top: l.Top, Rows: slices.Clone(l.Rows), Dead: maps.Clone(l.Dead)}
 	}
 	return n
 }
@@ -76,7 +77,7 @@ func (s *tursoState) size() (n int) {
 		n += len(l)
 	}
 	for _, l := range s.Rows {
-		n += len(l.Rows)
+		n += len(l.Rows) + len(l.Dead)
 	}
 	return n
 }
@@ -173,6 +174,24 @@ func (l *localRows) add(here int64) {
 		local = l.Rows[n-1][0] + 1
 	}
 	l.Rows = append(l.Rows, localRow{local, here})
+}
+
+// dies notes that the client has deleted a row of the base: SQLite gives out the
+// rowids above the highest one that is left.
+func (l *localRows) dies(local int64, table string, base *past) error {
+	if l.Dead == nil {
+		l.Dead = map[int64]bool{}
+	}
+	l.Dead[local] = true
+	for l.Top > 0 && base != nil {
+		there, err := base.has(table, l.Top)
+		if err != nil || there && !l.Dead[l.Top] {
+			return err
+		}
+		delete(l.Dead, l.Top)
+		l.Top--
+	}
+	return nil
 }
 
 // find returns the index of a row that the client has inserted, -1 if it is

@@ -253,7 +253,14 @@ func (t *tursoRun) rowID(table string, local int64, gone bool) (int64, error) {
 	}
 	i := l.find(local)
 	if i < 0 {
-		return local, nil
+		if gone {
+			on := t.base
+			if t.replay != nil {
+				on = t.origin
+			}
+			err = l.dies(local, table, on)
+		}
+		return local, err
 	}
 	here := l.Rows[i][1]
 	if gone {
