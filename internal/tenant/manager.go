@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -141,7 +142,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		chunks: chunks,
 		cfg:    cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
-		cold: newColdFiles(cfg.MaxCached), pulls: pulls{seed: maphash.MakeSeed()},
+		cold: newColdFiles(cfg.MaxCached), pulls: pulls{seed: maphash.MakeSeed(), boot: rand.Uint64()},
 	}
 	m.idle.Add(1)
 	go m.sweep()

@@ -16,6 +16,7 @@ type pulls struct {
 	dbs  map[string]*pullLog
 	tick uint64
 	seed maphash.Seed
+	boot uint64 // of this run of the server
 }
 
 // pullLog is what is remembered of one database.

@@ -99,9 +99,8 @@ func (d *database) newTursoRun(ctx context.Context, p *TursoPush) (*tursoRun, er
 	}
 	low, first, ok := d.m.pulls.bases(d.name, p.Client, p.Gen)
 	if s := t.before; s != nil && s.Based {
-		if s.Gen == p.Gen {
-			low, ok = s.Base, true
-		} else if !ok {
+		// The pulls before the server's start are not known.
+		if s.Gen == p.Gen || s.Boot != d.m.pulls.boot || !ok {
 			low, ok = s.Base, true
 		}
 		first = s.Base

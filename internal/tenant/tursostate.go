@@ -19,6 +19,7 @@ type tursoState struct {
 	Gen   uint64 // what follows is of pushes with this count
 	Base  uint64 // the revision that these were made on, or one before
 	Based bool   // that is known
+	Boot  uint64 // the server's run that took the last of them
 	// IDs are the rows that the client inserted and that got another id, by
 	// table and the client's id. A row that was refused has a placeholder.
 	IDs map[string]map[int64]int64 `json:",omitempty"`

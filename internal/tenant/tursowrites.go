@@ -25,7 +25,7 @@ func (t *tursoRun) writes() error {
 	t.x.Conflict = t.conflict
 	t.in = change.NewIntents(t.x)
 	t.state = t.before.next(t.p.Gen)
-	t.state.Based = t.base != nil
+	t.state.Based, t.state.Boot = t.base != nil, t.d.m.pulls.boot
 	if t.state.Based {
 		t.state.Base = t.base.seq
 	}
