@@ -24,16 +24,23 @@ func (s *Server) dumpRoutes() {
 	}
 }
 
+// reads returns the database that a request wants to read, and what it may do there.
+func (s *Server) reads(w *recorder, r *http.Request) (name string, cfg tenant.SessionConfig, err error) {
+	if err := onlyGet(r); err != nil {
+		return "", cfg, err
+	}
+	if name, cfg, err = s.authorizeSQL(r); err == nil {
+		w.db = name
+	}
+	return name, cfg, err
+}
+
 // export answers with the database's file.
 func (s *Server) export(w *recorder, r *http.Request) error {
-	if err := onlyGet(r); err != nil {
-		return err
-	}
-	name, _, err := s.authorizeSQL(r)
+	name, _, err := s.reads(w, r)
 	if err != nil {
 		return err
 	}
-	w.db = name
 	generation, err := s.exported(r)
 	if err != nil {
 		return err
@@ -58,14 +65,10 @@ func (s *Server) export(w *recorder, r *http.Request) error {
 
 // dump answers with the SQL that makes the database anew.
 func (s *Server) dump(w *recorder, r *http.Request) error {
-	if err := onlyGet(r); err != nil {
-		return err
-	}
-	name, cfg, err := s.authorizeSQL(r)
+	name, cfg, err := s.reads(w, r)
 	if err != nil {
 		return err
 	}
-	w.db = name
 	cfg.Create = false
 	conn := s.dbs.SQL(name, cfg)
 	defer conn.Close()

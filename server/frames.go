@@ -15,14 +15,10 @@ func replica(r *http.Request) bool { return r.UserAgent() == "" }
 
 // info says which generation a database is in.
 func (s *Server) info(w *recorder, r *http.Request) error {
-	if err := onlyGet(r); err != nil {
-		return err
-	}
-	name, _, err := s.authorizeSQL(r)
+	name, _, err := s.reads(w, r)
 	if err != nil {
 		return err
 	}
-	w.db = name
 	generation := uint32(1)
 	if replica(r) {
 		if generation, err = s.dbs.Generation(r.Context(), name); err != nil {
@@ -51,14 +47,10 @@ func (s *Server) frames(w *recorder, r *http.Request) error {
 	if r.Method == http.MethodPost {
 		return &problem{code: CodeUnsupported, message: "an embedded replica can't push its pages: open it without 'offline', so that it writes on the server, or use Turso's sync"}
 	}
-	if err := onlyGet(r); err != nil {
-		return err
-	}
-	name, _, err := s.authorizeSQL(r)
+	name, _, err := s.reads(w, r)
 	if err != nil {
 		return err
 	}
-	w.db = name
 	if !replica(r) {
 		return endOfGeneration(w, 1) // the export holds everything
 	}

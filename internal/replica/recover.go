@@ -61,9 +61,8 @@ func (x *exchange) newIdentity(c *sqlite.Conn, s *state, after uint64) error {
 	chain := uint64(0)
 	for i, p := range rows {
 		chain = wire.ChainNext(chain, p.nonce)
-		err := c.ExecArgs("INSERT INTO agentdb_pending(id,nonce,chain,change) VALUES(?,?,?,?)",
-			sqlite.Int(int64(i+1)), sqlite.Int(int64(p.nonce)), sqlite.Int(int64(chain)), sqlite.Blob(p.blob))
-		if err != nil {
+		p.id, p.chain = uint64(i+1), chain
+		if err := p.put(c); err != nil {
 			return err
 		}
 	}

@@ -240,9 +240,7 @@ func (x *exchange) finish(c *sqlite.Conn, k *change.Capture, to *state, rows []p
 		return err
 	}
 	for _, p := range rows {
-		err := c.ExecArgs("INSERT INTO agentdb_pending(id,nonce,chain,change) VALUES(?,?,?,?)",
-			sqlite.Int(int64(p.id)), sqlite.Int(int64(p.nonce)), sqlite.Int(int64(p.chain)), sqlite.Blob(p.blob))
-		if err != nil {
+		if err := p.put(c); err != nil {
 			return err
 		}
 	}

@@ -152,6 +152,13 @@ func readChain(c *sqlite.Conn, after uint64) (list []pending, err error) {
 	}
 }
 
+const insertPending = "INSERT INTO agentdb_pending(id,nonce,chain,change) VALUES(?,?,?,?)"
+
+// put adds a change to the pending ones as it is.
+func (p *pending) put(c *sqlite.Conn) error {
+	return c.ExecArgs(insertPending, sqlite.Int(int64(p.id)), sqlite.Int(int64(p.nonce)), sqlite.Int(int64(p.chain)), sqlite.Blob(p.blob))
+}
+
 // store appends a captured change to the pending ones, in the transaction that
 // made it.
 func store(c *sqlite.Conn, ch *change.Change, scratch []byte) ([]byte, error) {
@@ -161,7 +168,7 @@ func store(c *sqlite.Conn, ch *change.Change, scratch []byte) ([]byte, error) {
 	}
 	nonce := newNonce()
 	scratch = ch.Append(scratch[:0], change.ViewFull)
-	st, err := c.Cached("INSERT INTO agentdb_pending(id,nonce,chain,change) VALUES(?,?,?,?)")
+	st, err := c.Cached(insertPending)
 	if err != nil {
 		return scratch, err
 	}
