@@ -116,7 +116,7 @@ func (c *conn) execPrepared(ctx context.Context, p *prepared, args []any) (Resul
 	res, err := c.run(ctx, p, nil)
 	c.done(p, bound)
 	if err != nil {
-		return res, fromEngine(ctx, err, p.text)
+		return Result{}, fromEngine(ctx, err, p.text)
 	}
 	return res, nil
 }

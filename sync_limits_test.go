@@ -168,8 +168,9 @@ func TestTooLargeToCommit(t *testing.T) {
 	srv := agentdbtest.NewServer(t)
 	a := agent(t, srv, agentdb.SyncFull)
 	runSQL(t, a, tasks)
-	if _, err := a.Exec(t.Context(), "INSERT INTO tasks(v) VALUES(randomblob(68000000))"); !errors.Is(err, agentdb.ErrQuota) {
-		t.Errorf("the error is %v", err)
+	res, err := a.Exec(t.Context(), "INSERT INTO tasks(v) VALUES(randomblob(68000000))")
+	if !errors.Is(err, agentdb.ErrQuota) || res != (agentdb.Result{}) {
+		t.Errorf("%+v, the error is %v", res, err)
 	}
 	runSQL(t, a, "INSERT INTO tasks(v) VALUES('fine')")
 	mustSync(t, a)

@@ -40,6 +40,9 @@ var _ Store = (*Pebble)(nil)
 // is taken up again.
 func Open(o Options) (*Pebble, error) {
 	o = o.withDefaults()
+	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil && o.Dir != "" {
+		return nil, fmt.Errorf("history: open %s: %w", o.Dir, err)
+	}
 	db, err := pebble.Open(o.Dir, engineOptions(o))
 	if err != nil {
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, engineErr(err))

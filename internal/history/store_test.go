@@ -2,6 +2,8 @@ package history_test
 
 import (
 	"os"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -23,6 +25,24 @@ func openMem(t *testing.T) history.Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// TestOpenIsPrivate: what a store holds is its owner's alone.
+func TestOpenIsPrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no modes")
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	s, err := history.Open(history.Options{Dir: filepath.Join(data, "history")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, dir := range []string{data, filepath.Join(data, "history")} {
+		if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", dir, st.Mode(), err)
+		}
+	}
 }
 
 func TestConformance(t *testing.T) {

@@ -190,7 +190,10 @@ func TestWrongToken(t *testing.T) {
 			exec(t, db, notes)
 			exec(t, db, "INSERT INTO notes VALUES (?)", name)
 		}
-		_, err = db.Sync(bg(t))
+		rep, err := db.Sync(bg(t))
+		if err != nil && rep.RoundTrips != 1 {
+			t.Errorf("%s: %d requests for an answer that was known after the first", name, rep.RoundTrips)
+		}
 		return err
 	}
 	if err := try("good", agentdb.Options{AuthToken: good}); err != nil {

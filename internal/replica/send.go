@@ -44,40 +44,58 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// post sends one request. The caller closes the answer.
+// post sends one request, and once more if the server refuses the token and
+// there is another. The caller closes the answer.
 func (r *Replica) post(ctx context.Context, req *wire.Request, rep *Report) (*answer, error) {
 	body := req.Append(nil)
-	for refresh := false; ; refresh = true {
-		resp, err := r.roundTrip(ctx, body, refresh, rep)
-		if err != nil {
+	token, err := r.token(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := r.roundTrip(ctx, body, token, rep)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		no := refused(resp)
+		fresh, err := r.token(ctx, true)
+		switch {
+		case err != nil:
+			return nil, err
+		case fresh == token:
+			return nil, no
+		}
+		if resp, err = r.roundTrip(ctx, body, fresh, rep); err != nil {
 			return nil, err
 		}
-		if resp.StatusCode == http.StatusUnauthorized && !refresh && r.cfg.Token != nil {
-			_ = resp.Body.Close()
-			continue
-		}
-		if resp.StatusCode != http.StatusOK {
-			return nil, refused(resp)
-		}
-		return r.read(ctx, resp, rep)
 	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, refused(resp)
+	}
+	return r.read(ctx, resp, rep)
 }
 
-func (r *Replica) roundTrip(ctx context.Context, body []byte, refresh bool, rep *Report) (*http.Response, error) {
+// token returns the token to send, or none. refresh asks for another one.
+func (r *Replica) token(ctx context.Context, refresh bool) (string, error) {
+	if r.cfg.Token == nil {
+		return "", nil
+	}
+	t, err := r.cfg.Token(ctx, refresh)
+	if err != nil {
+		return "", fmt.Errorf("sync: get a token: %w", err)
+	}
+	return t, nil
+}
+
+func (r *Replica) roundTrip(ctx context.Context, body []byte, token string, rep *Report) (*http.Response, error) {
 	hr, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base+"/sync", bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("sync: %w", err)
 	}
 	hr.Header.Set("Content-Type", wire.ContentType)
 	hr.Header.Set("User-Agent", "agentdb")
-	if r.cfg.Token != nil {
-		token, err := r.cfg.Token(ctx, refresh)
-		if err != nil {
-			return nil, fmt.Errorf("sync: get a token: %w", err)
-		}
-		if token != "" {
-			hr.Header.Set("Authorization", "Bearer "+token)
-		}
+	if token != "" {
+		hr.Header.Set("Authorization", "Bearer "+token)
 	}
 	rep.RoundTrips++
 	rep.BytesSent += int64(len(body))
