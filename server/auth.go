@@ -18,22 +18,10 @@ type grant struct {
 	create bool // create the database if there is none
 }
 
-// authorize returns what the request's token allows on the database.
-func (s *Server) authorize(r *http.Request, database string) (grant, error) {
-	if s.cfg.Dev {
-		return grant{access: tenant.AccessFull, create: true}, checkOrigin(r)
-	}
-	token, err := bearer(r.Header)
-	if err != nil {
-		return grant{}, err
-	}
-	c, err := s.verifier.Verify(token)
-	if err != nil {
-		return grant{}, err
-	}
-	if !c.Allows(database) {
-		return grant{}, &problem{code: CodeForbidden, message: "the token is for another database"}
-	}
+// authorizeSync returns the database that a sync is for, and what it may do
+// there.
+func (s *Server) authorizeSync(r *http.Request) (string, grant, error) {
+	name, c, err := s.requestClaims(r)
 	var g grant
 	if c.Access.CanPull() {
 		g.access |= tenant.AccessPull
@@ -42,40 +30,43 @@ func (s *Server) authorize(r *http.Request, database string) (grant, error) {
 		g.access |= tenant.AccessPush
 		g.create = true
 	}
-	return g, nil
+	return name, g, err
 }
 
-// authorizeSQL returns the database that a SQL client's request is for, and
-// what it may do there.
+// authorizeSQL is the same for a SQL client.
 func (s *Server) authorizeSQL(r *http.Request) (string, tenant.SessionConfig, error) {
-	if s.cfg.Dev {
-		if err := checkOrigin(r); err != nil {
-			return "", tenant.SessionConfig{}, err
-		}
-		return s.sqlAccess(s.namedDatabase(r), "")
-	}
-	token, err := bearer(r.Header)
+	name, c, err := s.requestClaims(r)
 	if err != nil {
 		return "", tenant.SessionConfig{}, err
 	}
-	return s.sqlAccess(s.namedDatabase(r), string(token))
+	cfg, err := sqlAccess(c)
+	return name, cfg, err
 }
 
-// sqlAccess returns what a token allows a SQL client.
-func (s *Server) sqlAccess(name, token string) (string, tenant.SessionConfig, error) {
-	cfg := tenant.SessionConfig{Write: true, Create: true, Author: "sql"}
-	name, claims, err := s.claims(name, token)
-	if err != nil {
-		return "", cfg, err
-	}
-	switch claims.Access {
+// sqlAccess returns what claims allow a SQL client.
+func sqlAccess(c catalog.Claims) (tenant.SessionConfig, error) {
+	switch c.Access {
 	case catalog.AccessFull:
+		return tenant.SessionConfig{Write: true, Create: true, Author: "sql"}, nil
 	case catalog.AccessRead:
-		cfg.Write, cfg.Create = false, false
-	default:
-		return "", cfg, &problem{code: CodeForbidden, message: "the token allows sync only: use one with access full or read for SQL"}
+		return tenant.SessionConfig{Author: "sql"}, nil
 	}
-	return name, cfg, nil
+	return tenant.SessionConfig{}, &problem{code: CodeForbidden, message: "the token allows sync only: use one with access full or read for SQL"}
+}
+
+// requestClaims is claims for the name and the token in a request.
+func (s *Server) requestClaims(r *http.Request) (string, catalog.Claims, error) {
+	var token catalog.Token
+	var err error
+	if s.cfg.Dev {
+		err = checkOrigin(r)
+	} else {
+		token, err = bearer(r.Header)
+	}
+	if err != nil {
+		return "", catalog.Claims{}, err
+	}
+	return s.claims(s.namedDatabase(r), string(token))
 }
 
 // claims returns the database that a request is for, and what its token says;
@@ -100,7 +91,7 @@ func (s *Server) claims(name, token string) (string, catalog.Claims, error) {
 		return "", c, err
 	}
 	if !c.Allows(name) {
-		return "", c, &problem{code: CodeForbidden, message: "the token is for another database"}
+		return name, catalog.Claims{}, &problem{code: CodeForbidden, message: "the token is for another database"}
 	}
 	return name, c, nil
 }

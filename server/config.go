@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
@@ -24,6 +25,11 @@ type Config struct {
 	// it the first label of any host that has a dot, and is not an IP
 	// address, is the name: agent7.localhost, agent7.example.com.
 	Domain string
+	// Organization is the name that Turso's API would have for the owner of
+	// the server. With it the hosts NAME-Organization and
+	// NAME--GROUP--Organization, which that API and its clients make, are the
+	// database NAME too. A database whose own name ends so has no host.
+	Organization string
 	// Logger gets one line per request at level info. None by default.
 	Logger *slog.Logger
 	// Limits protect the server and its tenants from one another.
@@ -85,6 +91,11 @@ func (c Config) defaults() (Config, error) {
 	c.Domain = strings.ToLower(strings.Trim(c.Domain, "."))
 	if strings.ContainsAny(c.Domain, ":/ ") {
 		return c, fmt.Errorf("server: Config.Domain %q is not a host name", c.Domain)
+	}
+	if c.Organization != "" {
+		if _, err := tenant.ParseName(c.Organization); err != nil {
+			return c, fmt.Errorf("server: Config.Organization %q is not the part of a host name", c.Organization)
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
-	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/turso"
 )
@@ -80,16 +79,7 @@ func badPull(err error) error {
 // authorizePages returns the database that a request for pages is for, and
 // whether it may be made.
 func (s *Server) authorizePages(r *http.Request) (name string, create bool, err error) {
-	var token catalog.Token
-	if s.cfg.Dev {
-		err = checkOrigin(r)
-	} else {
-		token, err = bearer(r.Header)
-	}
-	if err != nil {
-		return "", false, err
-	}
-	name, c, err := s.claims(s.namedDatabase(r), string(token))
+	name, c, err := s.requestClaims(r)
 	if err == nil && !c.Access.CanPull() {
 		err = &problem{code: CodeForbidden, message: "the token doesn't allow receiving changes: use one with access full, read or pull"}
 	}

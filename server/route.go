@@ -4,8 +4,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-
-	"github.com/agentdb/agentdb/internal/tenant"
 )
 
 // defaultDatabase is the name of the database of the bare host.
@@ -14,18 +12,8 @@ const defaultDatabase = "default"
 // namespaceHeader names a database as clients of libSQL's server do.
 const namespaceHeader = "X-Namespace"
 
-// database returns the name of the database that a request is for: that of the
-// path, else that of the X-Namespace header, else that of the host, else the
-// default.
-func (s *Server) database(r *http.Request) (string, error) {
-	name := s.namedDatabase(r)
-	if name == "" {
-		name = defaultDatabase
-	}
-	return tenant.ParseName(name)
-}
-
-// namedDatabase returns the name in a request, which may be a bad one; "" if
+// namedDatabase returns the name in a request, which may be a bad one: that of
+// the path, else that of the X-Namespace header, else that of the host; "" if
 // there is none in it.
 func (s *Server) namedDatabase(r *http.Request) string {
 	if name := r.PathValue("name"); name != "" {
@@ -34,7 +22,24 @@ func (s *Server) namedDatabase(r *http.Request) string {
 	if name := r.Header.Get(namespaceHeader); name != "" {
 		return name
 	}
-	return hostDatabase(r.Host, s.cfg.Domain)
+	return withoutOrganization(hostDatabase(r.Host, s.cfg.Domain), s.cfg.Organization)
+}
+
+// withoutOrganization returns NAME of NAME-ORG and of NAME--GROUP--ORG, as
+// Turso's clients know hosts, and any other name as it is.
+func withoutOrganization(name, org string) string {
+	if org == "" {
+		return name
+	}
+	if short, ok := strings.CutSuffix(name, "--"+org); ok {
+		if i := strings.LastIndex(short, "--"); i > 0 && i+2 < len(short) {
+			return short[:i]
+		}
+	}
+	if short, ok := strings.CutSuffix(name, "-"+org); ok && short != "" {
+		return short
+	}
+	return name
 }
 
 // hostDatabase returns the name in a request's host; see Config.Domain. It may

@@ -29,27 +29,39 @@ func errorCode(body []byte) Code {
 
 func TestRoutes(t *testing.T) {
 	f := newFake()
-	for _, c := range []struct{ domain, url, want string }{
-		{"", "http://127.0.0.1:8080/sync", "default"},
-		{"", "http://[::1]:8080/sync", "default"},
-		{"", "http://localhost/sync", "default"},
-		{"", "http://localhost:8080/sync", "default"},
-		{"", "http://box/sync", "default"},
-		{"", "http://agent-7.localhost:8080/sync", "agent-7"},
-		{"", "http://Agent-7.LOCALHOST./sync", "agent-7"},
-		{"", "http://shared-tasks.example.com/sync", "shared-tasks"},
-		{"", "http://a.example.com/db/b/sync", "b"}, // the path wins
-		{"", "http://localhost/db/default/sync", "default"},
-		{"", "http://localhost/db/a.b_c-1/sync", "a.b_c-1"},
-		{"db.example.com", "http://db.example.com/sync", "default"},
-		{"db.example.com", "http://a.db.example.com:443/sync", "a"},
-		{"db.example.com", "http://a.b.db.example.com/sync", "a.b"},
-		{"db.example.com", "http://a.example.com/sync", "default"},
-		{"DB.example.com.", "http://a.DB.Example.com/sync", "a"},
-		{"db.example.com", "http://xdb.example.com/sync", "default"},
-		{"db.example.com", "http://a.db.example.com/db/b/sync", "b"},
+	for _, c := range []struct{ domain, url, want, org string }{
+		{"", "http://127.0.0.1:8080/sync", "default", ""},
+		{"", "http://[::1]:8080/sync", "default", ""},
+		{"", "http://localhost/sync", "default", ""},
+		{"", "http://localhost:8080/sync", "default", ""},
+		{"", "http://box/sync", "default", ""},
+		{"", "http://agent-7.localhost:8080/sync", "agent-7", ""},
+		{"", "http://Agent-7.LOCALHOST./sync", "agent-7", ""},
+		{"", "http://shared-tasks.example.com/sync", "shared-tasks", ""},
+		{"", "http://a.example.com/db/b/sync", "b", ""}, // the path wins
+		{"", "http://localhost/db/default/sync", "default", ""},
+		{"", "http://localhost/db/a.b_c-1/sync", "a.b_c-1", ""},
+		{"db.example.com", "http://db.example.com/sync", "default", ""},
+		{"db.example.com", "http://a.db.example.com:443/sync", "a", ""},
+		{"db.example.com", "http://a.b.db.example.com/sync", "a.b", ""},
+		{"db.example.com", "http://a.example.com/sync", "default", ""},
+		{"DB.example.com.", "http://a.DB.Example.com/sync", "a", ""},
+		{"db.example.com", "http://xdb.example.com/sync", "default", ""},
+		{"db.example.com", "http://a.db.example.com/db/b/sync", "b", ""},
+		{"", "http://notes-acme.localhost/sync", "notes-acme", ""},
+		{"", "http://notes--g--acme.localhost/sync", "notes--g--acme", ""},
+		{"", "http://notes-acme.localhost/sync", "notes", "acme"},
+		{"", "http://notes.localhost/sync", "notes", "acme"},
+		{"", "http://notes--g--acme.localhost/sync", "notes", "acme"},
+		{"", "http://my--notes--g--acme.localhost/sync", "my--notes", "acme"},
+		{"", "http://notes--g--other.localhost/sync", "notes--g--other", "acme"}, // of nobody else
+		{"", "http://notes-other.localhost/sync", "notes-other", "acme"},
+		{"", "http://acme.localhost/sync", "acme", "acme"},
+		{"", "http://notes-my-org.localhost/sync", "notes", "my-org"},
+		{"db.example.com", "http://Notes-Acme.db.example.com/sync", "notes", "acme"},
+		{"", "http://localhost/db/notes-acme/sync", "notes-acme", "acme"}, // a path says what it means
 	} {
-		s := newTest(t, f, Config{Dev: true, Domain: c.domain})
+		s := newTest(t, f, Config{Dev: true, Domain: c.domain, Organization: c.org})
 		if status, _, body := do(s, syncRequest(c.url, &wire.Request{})); status != 200 {
 			t.Errorf("%s (domain %q): %d %s", c.url, c.domain, status, body)
 			continue

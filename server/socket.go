@@ -53,8 +53,12 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 	k := s.streams.Socket(ctx, hrana.SocketConfig{
 		Format: format,
 		Authorize: func(token string) (func() hrana.Conn, error) {
-			name, cfg, err := s.sqlAccess(s.namedDatabase(r), token)
+			name, c, err := s.claims(s.namedDatabase(r), token)
 			w.db = name
+			if err != nil {
+				return nil, err
+			}
+			cfg, err := sqlAccess(c)
 			return func() hrana.Conn { return s.dbs.SQL(name, cfg) }, err
 		},
 		Explain: s.explainSQL,

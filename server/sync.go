@@ -24,12 +24,8 @@ func (s *Server) sync(w *recorder, r *http.Request) error {
 	if r.Header.Get("Content-Type") != wire.ContentType {
 		return &problem{code: CodeMalformed, message: "the Content-Type of a sync is " + wire.ContentType}
 	}
-	name, err := s.database(r)
-	if err != nil {
-		return err
-	}
+	name, g, err := s.authorizeSync(r)
 	w.db = name
-	g, err := s.authorize(r, name)
 	if err != nil {
 		return err
 	}

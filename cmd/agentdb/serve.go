@@ -21,6 +21,7 @@ type serveCmd struct {
 	Data   string `default:"./agentdb-data" type:"path" help:"Directory of the data; made if there is none."`
 	Dev    bool   `help:"Ask for no tokens; on loopback only."`
 	Domain string `help:"The server's own host name: NAME.DOMAIN is then database NAME. Default: the first label of any host with a dot."`
+	Org    string `help:"Name of the organization: NAME-ORG.DOMAIN and NAME--GROUP--ORG.DOMAIN are then database NAME, too."`
 
 	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string     `enum:"text,json" default:"text" help:"How the log is written to standard error: ${enum}."`
@@ -49,10 +50,11 @@ func (s *serveCmd) Run(c *console) error {
 			ln.Close())
 	}
 	srv, err := server.New(server.Config{
-		DataDir: s.Data,
-		Dev:     s.Dev,
-		Domain:  s.Domain,
-		Logger:  s.logger(c.err),
+		DataDir:      s.Data,
+		Dev:          s.Dev,
+		Domain:       s.Domain,
+		Organization: s.Org,
+		Logger:       s.logger(c.err),
 		Limits: server.Limits{
 			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
 			MaxConnections: s.MaxConnections, MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown,
