@@ -24,6 +24,9 @@ type Options struct {
 	// Guard keeps triggers on every synced table that make writes by other
 	// programs fail: their changes could not be captured. For client files.
 	Guard bool
+	// PassGuards spares the connection the cost of the guards. Nobody else may
+	// turn triggers on or off there.
+	PassGuards bool
 	// ReadOnly refuses every write of a user with ErrReadOnly.
 	ReadOnly bool
 	// MaxBytes bounds the values that a transaction records, however many
@@ -48,6 +51,8 @@ type Capture struct {
 	// renumbered, if not nil, refuses changes to rows that have no key: their
 	// rowids can't be trusted.
 	renumbered error
+	attaches   bool // a statement that attaches another file was prepared
+	attached   bool // and one that writes came after it
 	recording
 	inFlight
 }
@@ -84,6 +89,7 @@ type savepoint struct {
 // Attach installs capture on a connection.
 func Attach(c *sqlite.Conn, opt Options) (*Capture, error) {
 	k := &Capture{conn: c, opt: opt, schema: newSchema(c)}
+	k.schema.onLoad = k.passGuards
 	if opt.Guard {
 		if err := AllowGuarded(c); err != nil {
 			return nil, err
@@ -132,6 +138,9 @@ func (k *Capture) Schema() error { return k.schema.refresh() }
 // statement, nothing has happened then.
 func (k *Capture) Before(st *sqlite.Stmt) error {
 	k.cur = nil
+	if err := k.noticeAttached(); err != nil {
+		return err
+	}
 	f, err := k.facts(st)
 	if err != nil {
 		return err

@@ -75,6 +75,7 @@ type schema struct {
 	vtabs   bool
 	// triggers are the tables and views that triggers belong to.
 	triggers map[string]string
+	onLoad   func() error // called after each load
 }
 
 func newSchema(c *sqlite.Conn) *schema {
@@ -155,7 +156,10 @@ func (s *schema) load() error {
 		}
 	}
 	s.linkContent(rels, ddl)
-	return s.loadTriggers()
+	if err := s.loadTriggers(); err != nil {
+		return err
+	}
+	return s.onLoad()
 }
 
 func (s *schema) loadTriggers() error {
