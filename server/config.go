@@ -57,7 +57,8 @@ type Limits struct {
 	// MaxWait is how long a client may wait for news in one request, 50 s by
 	// default; a client that asks for more gets this much.
 	MaxWait time.Duration
-	// MaxAnswer is the largest answer to SQL, in bytes; 64 MiB by default.
+	// MaxAnswer is the largest answer to SQL that is gathered before it is
+	// sent, in bytes; 64 MiB by default.
 	MaxAnswer int64
 	// StatementTimeout bounds the time that a request's changes, or a SQL
 	// statement, may take to execute, 30 s by default.
@@ -67,10 +68,12 @@ type Limits struct {
 	BusyTimeout time.Duration
 	// TransactionIdle is how long a SQL transaction waits for its client's
 	// next request before it is rolled back, 5 s by default: nobody else can
-	// use the database meanwhile.
+	// use the database meanwhile. A cursor whose client takes no rows for as
+	// long is cut off.
 	TransactionIdle time.Duration
 	// TransactionTime bounds the time of a SQL transaction over several
-	// requests, one minute by default.
+	// requests, and of sending a cursor's rows of one statement; one minute
+	// by default.
 	TransactionTime time.Duration
 	// IOTimeout is how long the server waits for a client that neither
 	// sends nor takes bytes in the middle of a message, 30 s by default.

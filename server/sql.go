@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/agentdb/agentdb/internal/hrana"
 )
@@ -172,12 +173,38 @@ func (s *Server) cursor(format hrana.Format) handler {
 		if err != nil {
 			return badHrana(err)
 		}
-		head, entries, err := s.streams.Cursor(r.Context(), &q.call, req)
+		err = s.streams.Cursor(r.Context(), &q.call, req, &cursorAnswer{w, contentType, s.cfg.Limits.TransactionIdle})
 		if err != nil {
 			return gone(r, err)
 		}
-		return writeSQL(w, contentType, head, entries)
+		return nil
 	}
+}
+
+// cursorAnswer writes the answer of a cursor.
+type cursorAnswer struct {
+	w           *recorder
+	contentType string
+	patience    time.Duration // with a client that takes nothing
+}
+
+// Whole implements hrana.CursorAnswer.
+func (a *cursorAnswer) Whole(parts ...[]byte) error { return writeSQL(a.w, a.contentType, parts...) }
+
+// Part implements hrana.CursorAnswer.
+func (a *cursorAnswer) Part(b []byte) error {
+	if a.w.status == 0 {
+		a.w.Header()["Content-Type"] = []string{a.contentType}
+		a.w.patience = min(a.w.patience, a.patience)
+		a.w.WriteHeader(http.StatusOK)
+	}
+	if err := writeAll(a.w, b); err != nil {
+		return err
+	}
+	if err := a.w.ctl.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return errors.Join(errGone, err)
+	}
+	return nil
 }
 
 // badHrana tells a client what is wrong with its request: nothing else is in

@@ -52,6 +52,14 @@ for (const [name, opener] of Object.entries(openers)) {
       await assert.rejects(stream.run("INSERT INTO t(x) VALUES ('a')"), { code: 'SQLITE_CONSTRAINT_UNIQUE' });
     });
 
+    test('a large cursor', async (t) => {
+      const { stream } = await open(t);
+      const batch = stream.batch(true);
+      const rows = batch.step().query('WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n, hex(zeroblob(500)) FROM c LIMIT 20000');
+      await batch.execute();
+      assert.equal((await rows).rows.at(-1)[0], 20000n);
+      assert.equal((await stream.queryValue('SELECT 1')).value, 1n);
+    });
     for (const useCursor of [false, true]) {
       test(useCursor ? 'a batch by cursor' : 'a batch', async (t) => {
         const { stream } = await open(t);

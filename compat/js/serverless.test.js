@@ -29,6 +29,24 @@ describe('@tursodatabase/serverless', () => {
     await db.close();
   });
 
+  test('rows that arrive while they are read', async () => {
+    const db = open();
+    const rows = (n) => `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n, hex(zeroblob(20000)) AS x FROM c LIMIT ${n}`;
+    let n = 0;
+    for await (const row of db.iterate(rows(2500))) if (row.n !== ++n || row.x.length !== 40000) assert.fail(`row ${row.n}`);
+    assert.equal(n, 2500); // more than an answer that is sent at once may hold
+    for await (const row of db.iterate(rows(100))) if (row.n === 5) break;
+    const put = db.transaction(async () => {
+      await db.run('CREATE TABLE t (x)');
+      n = 0;
+      for await (const row of db.iterate(rows(100))) n += Number(row.n > 0);
+      await db.run('INSERT INTO t VALUES (?)', [n]);
+    });
+    await put();
+    assert.equal((await db.get('SELECT x FROM t')).x, 100);
+    await db.close();
+  });
+
   test('prepared statements', async () => {
     const db = open();
     await db.exec('CREATE TABLE t (a INTEGER, b BLOB)');

@@ -27,10 +27,13 @@ type resultSink interface {
 	failure() *Error // of the last step that failed
 }
 
-// entrySink is the sink of a cursor.
+// entrySink makes the entries of a cursor. What was taken is not taken back by
+// fail.
 type entrySink interface {
 	sink
-	bytes() []byte
+	undo()            // takes back what came since begin
+	take() []byte     // returns the entries that were not taken yet
+	fatal(err *Error) // is the last entry
 }
 
 func newEntries(f Format) entrySink {
@@ -123,7 +126,17 @@ type entries struct {
 
 func (c *entries) size() int { return len(c.buf) }
 
-func (c *entries) bytes() []byte { return c.buf }
+func (c *entries) take() []byte {
+	b := c.buf
+	c.buf, c.open = nil, false
+	return b
+}
+
+func (c *entries) undo() {
+	if c.open {
+		c.buf, c.open = c.buf[:c.mark], false
+	}
+}
 
 func (c *entries) begin(step int, cols []tenant.Column) {
 	c.mark, c.open = len(c.buf), true
@@ -148,14 +161,18 @@ func (c *entries) end(_ int, res tenant.Result) {
 }
 
 func (c *entries) fail(step int, err *Error) {
-	if c.open {
-		c.buf, c.open = c.buf[:c.mark], false
-	}
+	c.undo()
 	c.buf = append(c.buf, `{"type":"step_error","step":`...)
 	c.buf = strconv.AppendInt(c.buf, int64(step), 10)
 	c.buf = append(c.buf, `,"error":`...)
 	c.buf = appendError(c.buf, err)
 	c.buf = append(c.buf, '}', '\n')
+}
+
+func (c *entries) fatal(err *Error) {
+	c.undo()
+	c.buf = append(c.buf, `{"type":"error","error":`...)
+	c.buf = append(appendError(c.buf, err), '}', '\n')
 }
 
 func (c *entries) skip(int) {}

@@ -31,8 +31,11 @@ type Conn interface {
 	InTransaction() bool
 	// Fresh reports whether a new Conn would do as well.
 	Fresh() bool
-	// Settle returns when what was written and read is durable.
+	// Settle returns when what was written and read is durable. It may be
+	// called while a statement runs.
 	Settle(ctx context.Context) error
+	// Wait calls fn, which waits for the client while a statement runs.
+	Wait(fn func() error) error
 	// Close rolls back an open transaction.
 	Close()
 }

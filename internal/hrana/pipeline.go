@@ -130,26 +130,53 @@ func appendAnswer(b []byte, a *answer) []byte {
 	return append(b, '}')
 }
 
-// Cursor runs a batch and returns the two parts of its answer, like Pipeline: its
-// head, and lines of JSON or messages of protobuf.
-func (s *Streams) Cursor(ctx context.Context, c *Call, req *CursorRequest) (head, lines []byte, err error) {
+// CursorAnswer takes the answer of a cursor.
+type CursorAnswer interface {
+	// Whole takes all of it.
+	Whole(parts ...[]byte) error
+	// Part takes the next part of one whose end is not known yet. It waits
+	// for the client as long as it may: the statement goes on after it.
+	Part(b []byte) error
+}
+
+// Cursor runs a batch. A small answer is whole, any other is handed on while the
+// batch runs. An error after a part means that there is no end to it.
+func (s *Streams) Cursor(ctx context.Context, c *Call, req *CursorRequest, answer CursorAnswer) error {
 	l, err := s.take(req.Baton, c)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer l.drop()
-	out := newEntries(c.Format)
-	if l.stream.dead == nil {
-		err = l.stream.batch(ctx, &req.Batch, out, 0)
+	f := &feed{ctx: ctx, st: l.stream, out: newEntries(c.Format)}
+	first := true
+	f.send = func(part []byte) error {
+		if first {
+			first = false
+			baton := ""
+			if !f.plain() {
+				baton = l.promise()
+			}
+			if err := answer.Part(cursorHead(c.Format, baton)); err != nil {
+				return err
+			}
+		}
+		return answer.Part(part)
 	}
-	if err == nil {
-		err = l.stream.conn.Settle(ctx)
-	}
+	rest, err := f.run(&req.Batch)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if c.Format == Protobuf {
-		return protowire.AppendBytes(nil, protoHead(l.give())), out.bytes(), nil
+	baton := l.give()
+	if first {
+		return answer.Whole(cursorHead(c.Format, baton), rest)
 	}
-	return append(appendHead(nil, l.give()), '}', '\n'), out.bytes(), nil
+	return answer.Part(rest)
+}
+
+// cursorHead is the beginning of the answer of a cursor.
+func cursorHead(f Format, baton string) []byte {
+	if f == Protobuf {
+		return protowire.AppendBytes(nil, protoHead(baton))
+	}
+	return append(appendHead(nil, baton), '}', '\n')
 }

@@ -64,7 +64,17 @@ type protoEntries struct {
 
 func (c *protoEntries) size() int { return len(c.buf) }
 
-func (c *protoEntries) bytes() []byte { return c.buf }
+func (c *protoEntries) take() []byte {
+	b := c.buf
+	c.buf, c.open = nil, false
+	return b
+}
+
+func (c *protoEntries) undo() {
+	if c.open {
+		c.buf, c.open = c.buf[:c.mark], false
+	}
+}
 
 // add appends an entry with one field.
 func (c *protoEntries) add(num protowire.Number, msg []byte) {
@@ -91,10 +101,13 @@ func (c *protoEntries) end(_ int, res tenant.Result) {
 }
 
 func (c *protoEntries) fail(step int, err *Error) {
-	if c.open {
-		c.buf, c.open = c.buf[:c.mark], false
-	}
+	c.undo()
 	c.add(3, appendMessage(appendNumber(nil, 1, uint64(step)), 2, protoError(err)))
+}
+
+func (c *protoEntries) fatal(err *Error) {
+	c.undo()
+	c.add(5, protoError(err))
 }
 
 func (c *protoEntries) skip(int) {}

@@ -215,14 +215,9 @@ type worker struct {
 	stream  *Stream
 	queue   chan *socketMessage
 	cursors map[int32]*cursor
+	running *cursor  // whose batch has the stream; nil if none
 	held    [][]byte // answers that are not durable yet
 	taken   int64    // memory for answers
-}
-
-// cursor is what is left of the entries of a cursor.
-type cursor struct {
-	rest  []byte
-	taken int64
 }
 
 // run works until the stream is closed, or the socket.
@@ -232,7 +227,10 @@ func (w *worker) run() {
 	defer idle.Stop()
 	for {
 		wait := time.Hour
-		if w.stream.conn.InTransaction() {
+		var ended <-chan struct{}
+		if w.running != nil {
+			ended = w.running.ended
+		} else if w.stream.conn.InTransaction() {
 			wait = w.stream.patience()
 		}
 		idle.Reset(wait)
@@ -244,8 +242,12 @@ func (w *worker) run() {
 				w.drain()
 				return
 			}
+		case <-ended:
+			w.running = nil
 		case <-idle.C:
-			w.stream.expire()
+			if w.running == nil {
+				w.stream.expire()
+			}
 		case <-w.k.ctx.Done():
 			w.drain()
 			return
@@ -255,10 +257,10 @@ func (w *worker) run() {
 
 // end closes the stream and gives back all memory.
 func (w *worker) end() {
-	w.stream.close()
-	for _, c := range w.cursors {
-		w.taken += c.taken
+	for id := range w.cursors {
+		w.closeCursor(id)
 	}
+	w.stream.close()
 	w.k.cfg.Give(w.taken)
 }
 
@@ -283,6 +285,7 @@ func (w *worker) handle(q *socketMessage) (stop bool) {
 		e := visible(err)
 		if e == nil {
 			e = w.k.cfg.Explain(err)
+			w.finish()
 			w.stream.conn.Close()
 			w.stream.dead = e
 		}
@@ -319,7 +322,20 @@ func (w *worker) answer(q *socketMessage) (msg []byte, err error) {
 			err = fmt.Errorf("hrana: panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	before := w.taken
+	out := w.k.out
+	switch q.kind {
+	case socketFetchCursor:
+		c := w.cursors[q.cursor]
+		if c == nil {
+			return nil, &Error{"there is no such cursor", "CURSOR_NOT_FOUND"}
+		}
+		part, done, err := c.fetch(w.k.ctx, func(b []byte) (part, rest []byte) { return out.cut(b, q.count) })
+		return out.fetched(q.id, part, done), err
+	case socketCloseCursor:
+		w.closeCursor(q.cursor)
+		return out.done(q.id, q.kind), nil
+	}
+	w.finish()
 	w.stream.request(w.k.cfg.Format, func(n int64) bool {
 		if !w.k.cfg.Take(n) {
 			return false
@@ -327,24 +343,13 @@ func (w *worker) answer(q *socketMessage) (msg []byte, err error) {
 		w.taken += n
 		return true
 	})
-	out := w.k.out
 	switch q.kind {
 	case socketCloseStream:
 		w.stream.conn.Close()
 	case socketOpenCursor:
-		if err := w.openCursor(q, before); err != nil {
+		if err := w.openCursor(q); err != nil {
 			return nil, err
 		}
-	case socketFetchCursor:
-		c := w.cursors[q.cursor]
-		if c == nil {
-			return nil, &Error{"there is no such cursor", "CURSOR_NOT_FOUND"}
-		}
-		var part []byte
-		part, c.rest = out.cut(c.rest, q.count)
-		return out.fetched(q.id, part, len(c.rest) == 0), nil
-	case socketCloseCursor:
-		w.closeCursor(q.cursor)
 	default:
 		a, err := w.stream.do(w.k.ctx, &q.req, 0)
 		if err != nil {
@@ -353,32 +358,4 @@ func (w *worker) answer(q *socketMessage) (msg []byte, err error) {
 		return out.answer(q.id, q.kind, a), nil
 	}
 	return out.done(q.id, q.kind), nil
-}
-
-// openCursor runs a batch and keeps its entries. before is the memory that the
-// worker had taken for other answers.
-func (w *worker) openCursor(q *socketMessage, before int64) error {
-	if w.stream.dead != nil {
-		return w.stream.dead
-	}
-	entries := newEntries(w.k.cfg.Format)
-	if err := w.stream.batch(w.k.ctx, &q.req.Batch, entries, 0); err != nil {
-		return err
-	}
-	if !w.k.cfg.Take(smallAnswer) {
-		return &Error{"the server holds as many answers as it can: try again in a moment", codeMemory}
-	}
-	if w.cursors == nil {
-		w.cursors = map[int32]*cursor{}
-	}
-	w.cursors[q.cursor] = &cursor{entries.bytes(), w.taken - before + smallAnswer}
-	w.taken = before
-	return nil
-}
-
-func (w *worker) closeCursor(id int32) {
-	if c := w.cursors[id]; c != nil {
-		w.taken += c.taken
-		delete(w.cursors, id)
-	}
 }

@@ -155,6 +155,9 @@ func (st *Stream) failed(err error) error {
 	return err
 }
 
+// plain reports whether a new stream would do as well.
+func (st *Stream) plain() bool { return st.conn.Fresh() && len(st.sql.texts) == 0 }
+
 // close closes the stream. It may be called twice.
 func (st *Stream) close() {
 	st.done = true
@@ -232,7 +235,14 @@ func (st *Stream) step(ctx context.Context, i int, s *Stmt, out sink, used int) 
 	if err != nil {
 		return err
 	}
-	rows := &rowSink{st: st, out: out, step: i, want: s.WantRows, used: used}
+	var rows tenant.Rows
+	sink := rowSink{st: st, out: out, step: i, want: s.WantRows, used: used}
+	if f, ok := out.(*feed); ok {
+		f.next(i)
+		rows = &feedRows{sink, f}
+	} else {
+		rows = &sink
+	}
 	res, err := st.conn.Run(ctx, &tenant.Query{SQL: text, Args: s.Args, Named: s.Named}, rows)
 	if err != nil {
 		return err
@@ -299,4 +309,20 @@ func (r *rowSink) Row(vals []sqlite.Value) error {
 		return &Error{"the answer is too large: ask for fewer rows", codeTooLarge}
 	}
 	return r.st.hold(n)
+}
+
+// feedRows hands them to a feed.
+type feedRows struct {
+	rowSink
+	f *feed
+}
+
+func (r *feedRows) Holds(h tenant.Hold) { r.f.Holds(h) }
+
+func (r *feedRows) Row(vals []sqlite.Value) error {
+	if !r.want {
+		return nil
+	}
+	r.f.row(vals)
+	return r.f.added()
 }

@@ -111,6 +111,26 @@ type lease struct {
 	id     uint64
 	seq    uint64
 	stream *Stream
+
+	promised bool // the client has the baton of the next request
+}
+
+// promise returns the baton for the next request while this one goes on. Such a
+// stream waits for it even if a new one would do as well.
+func (l *lease) promise() string {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.promised = true
+	l.name()
+	return l.s.sign(baton{l.id, l.seq + 1})
+}
+
+// name gives the stream a number. The mutex is held.
+func (l *lease) name() {
+	if l.id == 0 {
+		l.s.last++
+		l.id = l.s.last
+	}
 }
 
 // take returns the stream that a baton continues, or a new one for an empty
@@ -145,11 +165,15 @@ func (l *lease) give() string {
 	s, st := l.s, l.stream
 	l.stream = nil
 	st.take = nil
-	if st.done || st.dead != nil || st.conn.Fresh() && len(st.sql.texts) == 0 {
+	plain := st.plain()
+	if st.done || st.dead != nil || plain && !l.promised {
 		st.close()
 		return ""
 	}
 	wait := s.cfg.Keep
+	if plain {
+		wait *= 10 // it costs next to nothing
+	}
 	if st.conn.InTransaction() {
 		wait = st.patience()
 	}
@@ -159,10 +183,7 @@ func (l *lease) give() string {
 		st.close()
 		return ""
 	}
-	if l.id == 0 {
-		s.last++
-		l.id = s.last
-	}
+	l.name()
 	p := &parked{stream: st, owner: l.owner, seq: l.seq + 1}
 	s.byID[l.id] = p
 	p.timer = time.AfterFunc(wait, func() { s.expire(l.id, p) })

@@ -43,8 +43,10 @@ func (c *fakeConn) Script(context.Context, string) error { return nil }
 func (c *fakeConn) Describe(context.Context, string) (*tenant.Description, error) {
 	return &tenant.Description{}, nil
 }
-func (c *fakeConn) InTransaction() bool          { return c.tx }
-func (c *fakeConn) Fresh() bool                  { return !c.tx }
+func (c *fakeConn) InTransaction() bool        { return c.tx }
+func (c *fakeConn) Fresh() bool                { return !c.tx }
+func (c *fakeConn) Wait(fn func() error) error { return fn() }
+
 func (c *fakeConn) Settle(context.Context) error { return c.lost }
 func (c *fakeConn) Close()                       { c.closed++; c.tx = false }
 

@@ -130,9 +130,9 @@ var errWriter = errors.New("tenant: not for a reader")
 // onReader calls fn with a connection that reads beside the writer: that of the
 // session's transaction, or one for this call. errWriter means that there is
 // none.
-func (s *Session) onReader(ctx context.Context, fn func(*reader) error) error {
+func (s *Session) onReader(ctx context.Context, fn func(*database, *reader) error) error {
 	if d := s.d; s.r != nil {
-		err := fn(s.r)
+		err := fn(d, s.r)
 		if !s.tx {
 			s.endRead()
 		}
@@ -156,7 +156,7 @@ func (s *Session) onReader(ctx context.Context, fn func(*reader) error) error {
 	}
 	defer pool.put(c)
 	c.conn.SetLastInsertRowID(s.lastID)
-	return s.afterRead(d, fn(c))
+	return s.afterRead(d, fn(d, c))
 }
 
 // afterRead notes the revision that was seen. What a writer has committed to
@@ -165,7 +165,7 @@ func (s *Session) onReader(ctx context.Context, fn func(*reader) error) error {
 func (s *Session) afterRead(d *database, err error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s.seen = d.head.Seq
+	s.seen.Store(d.head.Seq)
 	if d.failed.Load() && !errors.Is(err, errWriter) {
 		return fmt.Errorf("%w: the file that was read is ahead of the history", ErrBusy)
 	}
@@ -174,7 +174,7 @@ func (s *Session) afterRead(d *database, err error) error {
 
 // read runs a statement on a connection that reads, or returns errWriter.
 func (s *Session) read(ctx context.Context, q *Query, rows Rows) error {
-	return s.onReader(ctx, func(c *reader) error {
+	return s.onReader(ctx, func(d *database, c *reader) error {
 		p, err := c.guest.single(c.conn, q.SQL)
 		if err != nil {
 			return err
@@ -196,7 +196,14 @@ func (s *Session) read(ctx context.Context, q *Query, rows Rows) error {
 			return err
 		}
 		w := s.watch(ctx, c.conn, p.st)
-		return advise(c.guest.explain(w.end(step(p.st, rows))))
+		err = w.end(step(p.st, rows, func() error {
+			if err := s.afterRead(d, nil); err != nil {
+				return err
+			}
+			announce(rows, HoldSnapshot, HoldSnapshot, s.tx)
+			return nil
+		}))
+		return advise(c.guest.explain(err))
 	})
 }
 

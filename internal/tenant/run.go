@@ -40,6 +40,34 @@ type Rows interface {
 	Row(vals []sqlite.Value) error
 }
 
+// Stream is a Rows that may hand its rows on while the statement runs.
+type Stream interface {
+	Rows
+	// Holds is called once before Columns, for statements whose rows may be
+	// handed on as they come.
+	Holds(h Hold)
+}
+
+// Hold is what a statement that only reads keeps while its rows are taken. They
+// may be shown to others after Settle.
+type Hold uint8
+
+// What a statement may keep.
+const (
+	// HoldSnapshot: one of the database's readers. No writer waits for it.
+	HoldSnapshot Hold = iota + 1
+	// HoldDatabase: the database. Row may return ErrBeside, and should before
+	// it waits for anybody.
+	HoldDatabase
+	// HoldTransaction: what the session's transaction does.
+	HoldTransaction
+)
+
+// ErrBeside is returned by Row to have the statement begin again, from Columns
+// on, where nobody waits for it. Some statements can't: they hold the database
+// again.
+var ErrBeside = errors.New("tenant: to be run beside the writer")
+
 // Result is what a statement did.
 type Result struct {
 	Wrote    bool  // the statement was not one that only reads
@@ -59,6 +87,14 @@ type Description struct {
 // of the SQL should know of is a *sqlite.Error, ErrManyStatements,
 // ErrNoStatement or ErrArguments; after any other the session should be closed.
 func (s *Session) Run(ctx context.Context, q *Query, rows Rows) (Result, error) {
+	res, err := s.runOnce(ctx, q, rows)
+	if errors.Is(err, ErrBeside) {
+		return s.runOnce(ctx, q, rows)
+	}
+	return res, err
+}
+
+func (s *Session) runOnce(ctx context.Context, q *Query, rows Rows) (Result, error) {
 	if err := s.read(ctx, q, rows); !errors.Is(err, errWriter) {
 		return Result{}, err
 	}
@@ -136,7 +172,7 @@ func (s *Session) next(ctx context.Context, text string) (string, error) {
 
 // Describe prepares a statement without running it.
 func (s *Session) Describe(ctx context.Context, text string) (d *Description, err error) {
-	err = s.onReader(ctx, func(c *reader) error {
+	err = s.onReader(ctx, func(_ *database, c *reader) error {
 		d, err = describe(&c.guest, c.conn, text)
 		return err
 	})
@@ -227,15 +263,33 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 	}
 	start := time.Now()
 	w := s.watch(ctx, s.d.conn, p.st)
-	err := w.end(step(p.st, rows))
+	err := w.end(step(p.st, rows, func() error {
+		s.seen.Store(s.d.head.Seq)
+		announce(rows, HoldDatabase, HoldTransaction, s.tx)
+		return nil
+	}))
 	s.lostBy(err)
-	s.slow = s.slow || time.Since(start) > slowRead
+	s.slow = s.slow || time.Since(start) > slowRead || errors.Is(err, ErrBeside)
 	return Result{}, err
 }
 
-// step runs a statement to its end.
-func step(st *sqlite.Stmt, rows Rows) error {
+// announce tells a Stream what its statement holds: outside of a transaction, or
+// within.
+func announce(rows Rows, alone, within Hold, tx bool) {
+	if st, ok := rows.(Stream); ok && tx {
+		st.Holds(within)
+	} else if ok {
+		st.Holds(alone)
+	}
+}
+
+// step runs a statement to its end. begun, if not nil, is called when it is
+// known what the statement sees.
+func step(st *sqlite.Stmt, rows Rows, begun func() error) error {
 	row, err := st.Step()
+	if err == nil && begun != nil {
+		err = begun()
+	}
 	if err != nil {
 		return err
 	}
@@ -294,7 +348,7 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 	before := d.conn.TotalChanges()
 	if err = d.cap.Before(p.st); err == nil {
 		w := s.watch(ctx, s.d.conn, p.st)
-		if err = w.end(step(p.st, rows)); w.why == nil && sqlite.IsInterrupt(err) {
+		if err = w.end(step(p.st, rows, nil)); w.why == nil && sqlite.IsInterrupt(err) {
 			err = change.ErrTooMuch // the capture interrupted it
 		}
 		if aerr := d.cap.After(p.st, err); err == nil {

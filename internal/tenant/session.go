@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/change"
@@ -48,8 +49,10 @@ type Session struct {
 	marks  []string
 	noFKs  bool
 	lastID int64
-	seen   uint64 // the newest revision that an answer depends on
 	slow   bool   // a read waited for the gate, or kept others from it
+	limit  *watch // of the statement that runs
+
+	seen atomic.Uint64 // the newest revision that an answer depends on
 }
 
 // Session returns a session on a database. It opens nothing.
@@ -75,12 +78,23 @@ func (s *Session) Close() {
 	}
 }
 
-// Settle waits until all that the session wrote and saw is durable.
+// Settle waits until all that the session wrote and saw is durable. Unlike the
+// other methods it may be called beside them.
 func (s *Session) Settle(ctx context.Context) error {
-	if s.seen == 0 {
+	seen := s.seen.Load()
+	if seen == 0 {
 		return nil
 	}
-	return translate(s.m.cfg.Store.WaitDurable(ctx, history.DBID(s.name), s.seen))
+	return translate(s.m.cfg.Store.WaitDurable(ctx, history.DBID(s.name), seen))
+}
+
+// Wait calls fn, which waits for the client: a Rows does so in the middle of a
+// statement, whose time limit that shall not count against.
+func (s *Session) Wait(fn func() error) error {
+	if s.limit == nil {
+		return fn()
+	}
+	return s.limit.pause(fn)
 }
 
 // enter opens the database and waits for the gate, unless the session has it.
@@ -146,7 +160,8 @@ func (s *Session) leave() {
 			d.fail()
 		}
 	}
-	s.seen, s.d = d.head.Seq, nil
+	s.seen.Store(d.head.Seq)
+	s.d = nil
 	if s.slow {
 		s.slow = false
 		d.share()
@@ -255,8 +270,12 @@ func (d *database) append(ch *change.Change, author string, kv map[string][]byte
 // watch interrupts what runs on a connection when its context ends, or after
 // a time.
 type watch struct {
-	conn *sqlite.Conn
-	stop [2]func() bool
+	s     *Session
+	conn  *sqlite.Conn
+	timer *time.Timer
+	since time.Time     // when the timer was started
+	left  time.Duration // of the time, then
+	stop  func() bool
 
 	mu   sync.Mutex
 	done bool
@@ -270,17 +289,29 @@ const maxRegisters = 1 << 30
 
 func (s *Session) watch(ctx context.Context, conn *sqlite.Conn, st *sqlite.Stmt) *watch {
 	conn.Limit(sqlite.LimitLength, min(maxValue, max(maxRegisters/max(st.Registers(), 1), 10_000)))
-	w := &watch{conn: conn}
 	limit := s.m.cfg.StatementTimeout
-	t := time.AfterFunc(limit, func() {
+	w := &watch{s: s, conn: conn, since: time.Now(), left: limit}
+	w.timer = time.AfterFunc(limit, func() {
 		w.interrupt(&sqlite.Error{
 			Code: sqlite.CodeInterrupt, Offset: -1,
 			Message: fmt.Sprintf("interrupted: the statement took longer than the %v that this server allows", limit),
 		})
 	})
-	w.stop[0] = t.Stop
-	w.stop[1] = context.AfterFunc(ctx, func() { w.interrupt(ctx.Err()) })
+	w.stop = context.AfterFunc(ctx, func() { w.interrupt(ctx.Err()) })
+	s.limit = w
 	return w
+}
+
+// pause stops the clock while fn runs.
+func (w *watch) pause(fn func() error) error {
+	running := w.timer.Stop()
+	left := w.left - time.Since(w.since)
+	err := fn()
+	if running {
+		w.since, w.left = time.Now(), left
+		w.timer.Reset(max(left, 0))
+	}
+	return err
 }
 
 func (w *watch) interrupt(why error) {
@@ -295,8 +326,9 @@ func (w *watch) interrupt(why error) {
 // end stops watching. Nothing is interrupted after it. It returns err, or the
 // reason behind it.
 func (w *watch) end(err error) error {
-	w.stop[0]()
-	w.stop[1]()
+	w.timer.Stop()
+	w.stop()
+	w.s.limit = nil
 	w.conn.Limit(sqlite.LimitLength, maxValue)
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -323,7 +323,7 @@ func (t *tursoRun) other(q *Query) error {
 	if err := k.Before(p.st); err != nil {
 		return t.failed(q, err)
 	}
-	stepErr := step(p.st, nil)
+	stepErr := step(p.st, nil, nil)
 	if err := k.After(p.st, stepErr); err != nil {
 		return err
 	}
