@@ -178,7 +178,7 @@ func (e *encoder) image(dst []byte, pg Page) ([]byte, uint64) {
 	}
 	fresh := i == nil
 	if fresh {
-		i = &lastImage{key: k}
+		i = &lastImage{key: k, data: new([PageSize]byte)}
 	}
 	e.written = append(e.written, i)
 	return i.record(dst, pg.Data, fresh)

@@ -134,7 +134,7 @@ type lastImage struct {
 	chain      int    // patches that it consists of
 	bytes      int    // of them
 	prev, next *lastImage
-	data       [PageSize]byte
+	data       *[PageSize]byte // apart: together they would take a larger size class
 }
 
 // imageKey names a page of a handle: when the handle is loaded again, nothing

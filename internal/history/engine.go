@@ -83,7 +83,7 @@ func (o Options) withDefaults() Options {
 		o.CacheBytes = 16 << 20
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 8 << 20
+		o.MemTableBytes = 4 << 20
 	}
 	if o.ImageBytes == 0 {
 		o.ImageBytes = 6 << 20

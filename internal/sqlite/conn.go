@@ -16,7 +16,7 @@ const (
 	slotInt1    = 16 // counters
 	slotInt2    = 24
 	slotValue   = 32 // value of a pre-update row
-	slotVarArgs = 40 // variadic arguments, two words
+	slotVarArgs = 40 // variadic arguments, three words
 	scratchSize = 64
 )
 
@@ -165,6 +165,16 @@ func (c *Conn) DBConfig(op DBConfigOp, on bool) error {
 	}
 	va := libc.VaList(c.scratch+slotVarArgs, arg, uintptr(0))
 	if rc := lib.Xsqlite3_db_config(c.tls, c.db, int32(op), va); rc != lib.SQLITE_OK {
+		return c.errcode(rc, "")
+	}
+	return nil
+}
+
+// lookaside sets how many allocations SQLite may keep room for.
+func (c *Conn) lookaside(n int) error {
+	const size = 1200 // SQLite's default
+	va := libc.VaList(c.scratch+slotVarArgs, uintptr(0), int32(size), int32(n))
+	if rc := lib.Xsqlite3_db_config(c.tls, c.db, lib.SQLITE_DBCONFIG_LOOKASIDE, va); rc != lib.SQLITE_OK {
 		return c.errcode(rc, "")
 	}
 	return nil

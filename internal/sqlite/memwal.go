@@ -15,12 +15,10 @@ import (
 // A WAL in memory: a VFS that is SQLite's default one but for the files that
 // are opened as a WAL, see https://www.sqlite.org/vfs.html.
 const (
-	walChunk = 16 << 10
+	walChunk = pageMax // a slot of pageMem
 	// walInMemory is how many bytes of a WAL are in memory. What is beyond, of
 	// large transactions, is in the -wal file.
-	walInMemory = 4 << 20
-	// walKept is how many chunks an empty WAL keeps.
-	walKept = 5
+	walInMemory = (4 << 20) / walChunk * walChunk
 )
 
 // walFile is the WAL of one connection.
@@ -176,10 +174,10 @@ func (w *walFile) writeSpill(b []byte, off int64) (err error) {
 	return err
 }
 
-// truncate gives disk back, and memory but for some chunks.
-func (w *walFile) truncate(tls *libc.TLS, size int64, kept int) error {
+// truncate gives memory and disk back.
+func (w *walFile) truncate(tls *libc.TLS, size int64) error {
 	w.size = min(w.size, size)
-	keep := min(len(w.chunks), max(kept, int(min(w.size, walInMemory)+walChunk-1)/walChunk))
+	keep := min(len(w.chunks), int(min(w.size, walInMemory)+walChunk-1)/walChunk)
 	for _, p := range w.chunks[keep:] {
 		free(tls, p)
 	}
@@ -217,7 +215,7 @@ func walOpen(tls *libc.TLS, vfs, path, file uintptr, flags int32, outFlags uintp
 }
 
 func walClose(tls *libc.TLS, file uintptr) int32 {
-	err := walOf(file).truncate(tls, 0, 0)
+	err := walOf(file).truncate(tls, 0)
 	walFiles.remove((*memFile)(ptr(file)).handle)
 	if err != nil {
 		return lib.SQLITE_IOERR_CLOSE
@@ -242,7 +240,7 @@ func walWrite(tls *libc.TLS, file, buf uintptr, n int32, off int64) int32 {
 }
 
 func walTruncate(tls *libc.TLS, file uintptr, size int64) int32 {
-	if walOf(file).truncate(tls, size, walKept) != nil {
+	if walOf(file).truncate(tls, size) != nil {
 		return lib.SQLITE_IOERR_TRUNCATE
 	}
 	return lib.SQLITE_OK

@@ -41,6 +41,9 @@ type Options struct {
 	Synchronous string
 	// CacheKB bounds the page cache; 0 means SQLite's default (2,000 KB).
 	CacheKB int
+	// Lookaside is for how many small allocations there is room beforehand; 0
+	// means SQLite's default (40, in 48 KB).
+	Lookaside int
 	// NoWAL leaves the journal mode of the file alone.
 	NoWAL bool
 	// NoCheckpoint turns the automatic checkpoint at COMMIT off.
@@ -114,6 +117,11 @@ func (c *Conn) open(path string, o Options, immutable bool) error {
 	}
 	if err := c.openFile(path, o, immutable); err != nil {
 		return err
+	}
+	if o.Lookaside > 0 {
+		if err := c.lookaside(o.Lookaside); err != nil {
+			return err
+		}
 	}
 	c.setBusyTimeout(o.BusyTimeout)
 	return c.configure(path, o)

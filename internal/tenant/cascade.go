@@ -50,7 +50,7 @@ func (u *unseen) load(p *execution) error {
 		return nil
 	}
 	u.read, u.rows = true, map[string]bool{}
-	d, me := p.d, author(p.req.Replica)
+	d, me := p.d, p.since.me
 	dec := change.Decoder{Budget: d.m.cfg.MaxDecoded}
 	after := p.req.Base.Seq
 	recent := d.recent.list

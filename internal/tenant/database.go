@@ -44,6 +44,7 @@ type database struct {
 	conn     *sqlite.Conn
 	cap      *change.Capture
 	wal      *walReader
+	cacheKB  int          // of conn
 	head     history.Head // of the file
 	recent   recentCommits
 	large    commitsSize
@@ -90,7 +91,10 @@ func (d *database) open(ctx context.Context, create bool, known history.Head, ca
 // too.
 func (d *database) openFile(exclusive bool) error {
 	path := d.m.path(d.name)
-	conn, err := sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: 512, BusyTimeout: -1, Exclusive: exclusive, MemoryWAL: exclusive})
+	d.m.mu.Lock()
+	d.cacheKB = cacheKB(len(d.m.dbs))
+	d.m.mu.Unlock()
+	conn, err := sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: d.cacheKB, Lookaside: lookaside, BusyTimeout: -1, Exclusive: exclusive, MemoryWAL: exclusive})
 	if err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}
@@ -112,8 +116,39 @@ func (d *database) openFile(exclusive bool) error {
 	return nil
 }
 
+// Bounds of a connection's page cache, and of those of all writers together.
+const (
+	minCacheKB = 128
+	maxCacheKB = 2 << 10
+	allCacheKB = 32 << 10
+)
+
+// cacheKB is how large a page cache may be while so many databases are open: a
+// power of two, so that it seldom changes.
+func cacheKB(open int) int {
+	kb := maxCacheKB
+	for kb > minCacheKB && kb*open > allCacheKB {
+		kb /= 2
+	}
+	return kb
+}
+
+// resize gives the page cache its share of the memory.
+func (d *database) resize(open int) {
+	if kb := cacheKB(open); kb != d.cacheKB {
+		d.cacheKB = kb
+		if err := d.conn.Exec(fmt.Sprintf("PRAGMA cache_size=-%d", kb)); err != nil {
+			d.m.cfg.Logger.Warn("resize the page cache", "db", d.name, "err", err)
+		}
+	}
+}
+
 // maxValue is the largest text or blob, in bytes, that a statement may make.
 const maxValue = 256 << 20
+
+// lookaside is what a connection has room for beforehand: less than the default,
+// since most of them run the same few statements. It fits into 16 KiB.
+const lookaside = 13
 
 // maxSQL is the largest statement in bytes: SQLite can't be interrupted while it
 // reads one.
@@ -133,7 +168,7 @@ func (d *database) rebuild(ctx context.Context, path string, head history.Head) 
 	if err != nil {
 		return fmt.Errorf("tenant: rebuild %s: %w", d.name, err)
 	}
-	w := bufio.NewWriterSize(f, 1<<18)
+	w := bufio.NewWriterSize(f, int(min(head.DBSize, 16))*history.PageSize)
 	for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq) {
 		if err == nil {
 			_, err = w.Write(p.Data)
@@ -160,6 +195,8 @@ func (d *database) fail() {
 func (d *database) close() (history.Head, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.m.recentBytes.Add(-int64(d.recent.bytes))
+	d.recent = recentCommits{}
 	if d.conn == nil {
 		return history.Head{}, false
 	}

@@ -109,6 +109,8 @@ type Manager struct {
 	pulls     pulls
 	frames    frameLogs
 
+	recentBytes atomic.Int64 // of the newest commits in memory, of all databases
+
 	mu     sync.Mutex
 	dbs    map[string]*database // open, opening or closing
 	lru    *list.List           // of *database, the most recently used first

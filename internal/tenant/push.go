@@ -25,7 +25,7 @@ func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Respo
 	if err != nil {
 		return head, 0, err
 	}
-	p := &execution{d: d, req: req, since: since{me: author(req.Replica)}}
+	p := &execution{d: d, req: req, since: since{me: s.author}}
 	if p.old, err = d.outdated(ctx, req, s); err != nil {
 		return head, 0, err
 	}
@@ -244,7 +244,7 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 		if p.conflicts++; p.conflicts > d.m.cfg.MaxConflict {
 			return fmt.Errorf("%w: more than %d conflicts in one request", ErrTooLarge, d.m.cfg.MaxConflict)
 		}
-		return k.Insert(d.conn, now, author(p.req.Replica), id)
+		return k.Insert(d.conn, now, p.since.me, id)
 	}
 	for at, why := range p.skip {
 		if at.id == id {
@@ -340,7 +340,7 @@ func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, 
 	fresh := p.req.Changes[p.known.dup:]
 	nc, err := p.newCommit(fresh)
 	if err == nil {
-		next := &replicaState{last: p.after + uint64(len(fresh)), chain: p.known.chain, batches: s.batches}
+		next := &replicaState{last: p.after + uint64(len(fresh)), chain: p.known.chain, batches: s.batches, author: s.author}
 		for i := range fresh {
 			next.chain = wire.ChainNext(next.chain, fresh[i].Nonce)
 		}
@@ -360,7 +360,9 @@ func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, 
 		}
 		p.old.drop(nc, len(fresh) > 0)
 		var pending *history.Pending
-		if pending, err = d.m.cfg.Store.Append(ctx, d.id(), d.head, nc); err == nil {
+		pending, err = d.m.cfg.Store.Append(ctx, d.id(), d.head, nc)
+		d.wal.release()
+		if err == nil {
 			*s = *next
 			d.replicas[p.req.Replica] = s
 			if p.strictResult.Code == wire.StrictApplied {
@@ -393,7 +395,7 @@ func (p *execution) newCommit(fresh []wire.Change) (*history.NewCommit, error) {
 		meta.last = meta.first + uint64(len(fresh)) - 1
 	}
 	nc := &history.NewCommit{
-		Time: time.Now(), Author: author(p.req.Replica), Meta: meta.append(nil), Pages: pages, DBSize: size,
+		Time: time.Now(), Author: p.since.me, Meta: meta.append(nil), Pages: pages, DBSize: size,
 	}
 	if len(p.effects.Events) > 0 {
 		nc.Change = p.effects.Append(nil, change.ViewEffects)
@@ -415,7 +417,6 @@ func (p *execution) batch(fresh []wire.Change) *batch {
 func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, still bool) {
 	d.head = pending.Head()
 	meta, _ := decodeMeta(nc.Meta) // just encoded
-	d.recent.add(stored{seq: d.head.Seq, hash: d.head.Hash, author: nc.Author, meta: meta, body: nc.Change, still: still})
 	st := &d.m.stats
 	st.commits.Add(1)
 	if meta.last != 0 {
@@ -424,7 +425,12 @@ func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, sti
 	st.pushedBytes.Add(uint64(len(nc.Change)))
 	d.m.mu.Lock()
 	d.users++ // until the commit is durable
+	open := len(d.m.dbs)
 	d.m.mu.Unlock()
+	d.m.recentBytes.Add(int64(d.recent.add(
+		stored{seq: d.head.Seq, hash: [8]byte(d.head.Hash[:]), author: nc.Author, meta: meta, body: nc.Change, still: still},
+		recentLimit(d.m.recentBytes.Load(), open))))
+	d.resize(open)
 	pending.Then(func(err error) {
 		if err != nil {
 			d.m.cfg.Logger.Error("commit lost", "db", d.name, "err", err)

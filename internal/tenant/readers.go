@@ -64,7 +64,7 @@ func (r *readers) get(ctx context.Context, patience time.Duration) (*reader, err
 }
 
 func (r *readers) open() (*reader, error) {
-	conn, err := sqlite.Open(r.path, sqlite.Options{ReadOnly: true, CacheKB: 512, BusyTimeout: time.Second})
+	conn, err := sqlite.Open(r.path, sqlite.Options{ReadOnly: true, CacheKB: 512, Lookaside: lookaside, BusyTimeout: time.Second})
 	if err != nil {
 		return nil, fmt.Errorf("tenant: open a reader: %w", err)
 	}

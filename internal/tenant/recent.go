@@ -12,7 +12,7 @@ import (
 // stored is a commit as pulls need it.
 type stored struct {
 	seq    uint64
-	hash   history.Hash
+	hash   [8]byte // of the commit, as the protocol has it
 	author string
 	meta   commitMeta
 	body   []byte // encoded effects
@@ -70,25 +70,46 @@ type recentCommits struct {
 	bytes int
 }
 
-// Bounds of recentCommits.
+// Bounds of recentCommits: of one database, and of all of them together. Those
+// that hold more than their share give it up with their next commit.
 const (
 	maxRecent      = 256
 	maxRecentBytes = 256 << 10
+	minRecentBytes = 4 << 10
+	allRecentBytes = 8 << 20
+	storedBytes    = 128 // of a commit, beside its body
 )
 
-func (r *recentCommits) add(c stored) {
-	r.list = append(r.list, c)
-	r.bytes += len(c.body) + 64
+// recentLimit is how many bytes of commits a database may keep while so many
+// are open, and those of all have total bytes.
+func recentLimit(total int64, open int) int {
+	if total < allRecentBytes {
+		return maxRecentBytes
+	}
+	return max(minRecentBytes, min(maxRecentBytes, allRecentBytes/max(open, 1)))
+}
+
+// add adds the newest commit and drops the oldest ones above the limit, in
+// bytes. It returns by how much the bytes have changed.
+func (r *recentCommits) add(c stored, limit int) int {
+	if cap(c.body) > len(c.body)+len(c.body)/8 {
+		c.body = append(make([]byte, 0, len(c.body)), c.body...)
+	}
+	before := r.bytes
+	r.bytes += len(c.body) + storedBytes
 	drop := 0
-	for len(r.list)-drop > maxRecent || r.bytes > maxRecentBytes && len(r.list)-drop > 1 {
-		r.bytes -= len(r.list[drop].body) + 64
+	for drop < len(r.list) && (len(r.list)+1-drop > maxRecent || r.bytes > limit) {
+		r.bytes -= len(r.list[drop].body) + storedBytes
 		drop++
 	}
-	if drop > maxRecent/4 || drop > 0 && r.bytes > maxRecentBytes/2 {
-		r.list = append([]stored(nil), r.list[drop:]...)
+	// Others may still be looking at the array: nothing in it is overwritten.
+	if kept := r.list[drop:]; len(kept) == cap(kept) || drop > maxRecent/4 {
+		r.list = append(make([]stored, 0, len(kept)+len(kept)/4+8), kept...)
 	} else {
-		r.list = r.list[drop:]
+		r.list = kept
 	}
+	r.list = append(r.list, c)
+	return r.bytes - before
 }
 
 // since returns the commits after seq, if all of them are here. head is the
@@ -108,9 +129,9 @@ func (r *recentCommits) since(seq, head uint64) ([]stored, bool) {
 }
 
 // hash returns the hash of a commit, if it is here.
-func (r *recentCommits) hash(seq uint64) (history.Hash, bool) {
+func (r *recentCommits) hash(seq uint64) ([8]byte, bool) {
 	if len(r.list) == 0 || seq < r.list[0].seq || seq > r.list[len(r.list)-1].seq {
-		return history.Hash{}, false
+		return [8]byte{}, false
 	}
 	return r.list[seq-r.list[0].seq].hash, true
 }
@@ -133,5 +154,5 @@ func fromHistory(c *history.Commit) (stored, error) {
 	if err != nil {
 		return stored{}, fmt.Errorf("tenant: commit %d: %w", c.Seq, err)
 	}
-	return stored{seq: c.Seq, hash: c.Hash, author: c.Author, meta: meta, body: c.Change}, nil
+	return stored{seq: c.Seq, hash: [8]byte(c.Hash[:]), author: c.Author, meta: meta, body: c.Change}, nil
 }

@@ -18,6 +18,7 @@ type replicaState struct {
 	last    uint64
 	chain   uint64
 	batches uint64
+	author  string // the replica's id; not in the metadata
 }
 
 // batch is what the metadata keeps of one push, under "b/", the replica's id
@@ -86,12 +87,16 @@ func (d *database) loadReplica(ctx context.Context, id wire.ReplicaID) (*replica
 	d.mu.Unlock()
 	v, err := d.m.cfg.Store.GetMeta(ctx, d.id(), replicaKey(id))
 	if errors.Is(err, history.ErrNoMeta) {
-		return &replicaState{}, nil
+		return &replicaState{author: author(id)}, nil
 	}
 	if err != nil {
 		return nil, translate(err)
 	}
-	return decodeReplica(v)
+	s, err := decodeReplica(v)
+	if err == nil {
+		s.author = author(id)
+	}
+	return s, err
 }
 
 // replica returns a replica's state under the lock. loaded is what loadReplica

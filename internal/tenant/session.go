@@ -258,7 +258,9 @@ func (d *database) append(ch *change.Change, author string, kv map[string][]byte
 		}
 		var pending *history.Pending
 		// The commit is made: it must not depend on the client's patience.
-		if pending, err = d.m.cfg.Store.Append(context.Background(), d.id(), d.head, nc); err == nil {
+		pending, err = d.m.cfg.Store.Append(context.Background(), d.id(), d.head, nc)
+		d.wal.release()
+		if err == nil {
 			d.accepted(pending, nc, still)
 			return nil
 		}

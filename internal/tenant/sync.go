@@ -82,7 +82,7 @@ func (d *database) contains(ctx context.Context, base wire.Revision, head histor
 	d.mu.Lock()
 	hash, ok := d.recent.hash(base.Seq)
 	if !ok && base.Seq == d.head.Seq {
-		hash, ok = d.head.Hash, true
+		hash, ok = [8]byte(d.head.Hash[:]), true
 	}
 	d.mu.Unlock()
 	if !ok {
@@ -96,9 +96,9 @@ func (d *database) contains(ctx context.Context, base wire.Revision, head histor
 		if err != nil {
 			return false, translate(err)
 		}
-		hash = h.Hash
+		hash = [8]byte(h.Hash[:])
 	}
-	return [8]byte(hash[:8]) == base.Hash, nil
+	return hash == base.Hash, nil
 }
 
 // pull adds the commits since the request's base to the answer, or a snapshot.

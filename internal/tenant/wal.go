@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/agentdb/agentdb/internal/history"
@@ -32,7 +33,7 @@ type walReader struct {
 	frames int // in the WAL after the last commit, as the hook said
 	read   int // of those, taken
 	salt   uint64
-	buf    []byte
+	buf    *[]byte       // what take returned is in it; nil: nothing
 	total  *atomic.Int64 // frames in the WALs of all databases
 	added  int           // of this one
 }
@@ -57,9 +58,20 @@ func (w *walReader) full() bool {
 	return w.read >= checkpointFrames || w.read >= checkpointSmall && w.total.Load() > maxFrames
 }
 
+// walBuffers are lent to those who take pages, for as long as they use them.
+var walBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// release gives the images back that take returned.
+func (w *walReader) release() {
+	if w.buf != nil && cap(*w.buf) <= checkpointFrames*frameSize {
+		walBuffers.Put(w.buf)
+	}
+	w.buf = nil
+}
+
 // take returns the newest image of each page that was committed since the last
 // take, and the size of the database in pages; nil if nothing was. The images
-// are valid until the next take.
+// are valid until release, or the next take.
 func (w *walReader) take() ([]history.Page, uint32, error) {
 	if w.frames == w.read {
 		return nil, 0, nil
@@ -75,11 +87,11 @@ func (w *walReader) take() ([]history.Page, uint32, error) {
 	if n <= 0 {
 		return nil, 0, fmt.Errorf("tenant: the WAL has %d frames, %d were read before", w.frames, w.read)
 	}
-	if cap(w.buf) > checkpointFrames*frameSize {
-		w.buf = nil
-	}
-	w.buf = slices.Grow(w.buf[:0], n*frameSize)[:n*frameSize]
-	if err := w.conn.ReadWAL(w.buf, walHeader+int64(w.read)*frameSize); err != nil {
+	w.release()
+	w.buf = walBuffers.Get().(*[]byte)
+	*w.buf = slices.Grow((*w.buf)[:0], n*frameSize)[:n*frameSize]
+	buf := *w.buf
+	if err := w.conn.ReadWAL(buf, walHeader+int64(w.read)*frameSize); err != nil {
 		return nil, 0, fmt.Errorf("tenant: %w", err)
 	}
 	w.read = w.frames
@@ -87,7 +99,7 @@ func (w *walReader) take() ([]history.Page, uint32, error) {
 	pages := make([]history.Page, 0, n)
 	at := make(map[uint32]int, n)
 	for i := range n {
-		f := w.buf[i*frameSize:][:frameSize]
+		f := buf[i*frameSize:][:frameSize]
 		if binary.BigEndian.Uint64(f[8:]) != w.salt {
 			return nil, 0, fmt.Errorf("tenant: frame %d of the WAL is of an older one", w.read-n+i)
 		}
@@ -99,7 +111,7 @@ func (w *walReader) take() ([]history.Page, uint32, error) {
 		at[p.No] = len(pages)
 		pages = append(pages, p)
 	}
-	size := binary.BigEndian.Uint32(w.buf[(n-1)*frameSize+4:])
+	size := binary.BigEndian.Uint32(buf[(n-1)*frameSize+4:])
 	if size == 0 {
 		return nil, 0, fmt.Errorf("tenant: the WAL's last frame is no commit")
 	}
