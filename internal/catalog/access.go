@@ -43,6 +43,21 @@ func (a Access) String() string {
 	}
 }
 
+// Without returns what is left of the access when reads or writes of the database
+// are blocked; zero if nothing is.
+func (a Access) Without(reads, writes bool) Access {
+	pull, push := a.CanPull() && !reads, a.CanPush() && !writes
+	switch {
+	case pull == a.CanPull() && push == a.CanPush():
+		return a
+	case pull:
+		return AccessRead
+	case push:
+		return AccessPush
+	}
+	return 0
+}
+
 // CanPull reports whether the access allows receiving by sync.
 func (a Access) CanPull() bool { return a == AccessFull || a == AccessRead || a == AccessPull }
 

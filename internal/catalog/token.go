@@ -19,6 +19,10 @@ var (
 	ErrToken = errors.New("catalog: invalid token")
 	// ErrExpired: the token was one, its time is over.
 	ErrExpired = errors.New("catalog: token expired")
+	// ErrVoid: the token was one, until it was voided.
+	ErrVoid = errors.New("catalog: token voided")
+	// ErrOther: the token is for something else.
+	ErrOther = errors.New("catalog: token for another database")
 )
 
 // Token is a signed token. Printing it doesn't reveal it; string(t) does.
@@ -34,29 +38,56 @@ func (Token) GoString() string { return "[token]" }
 type Claims struct {
 	ID       string // random, of Sign's making if empty
 	Subject  string // whom the token is for, if anybody said so
-	Database string // a database's name, or AnyDatabase
+	Database string // a database's name, or AnyDatabase; "" if it is for a group
+	Org      string // of the group
+	Group    string // all of its databases
+	Epoch    int64  // of the database or group when it was made; 0: made without the catalog
 	Access   Access
 	Issued   time.Time // Sign's time if zero
 	Expires  time.Time // never if zero
 }
 
-// Allows reports whether the token is for that database.
-func (c Claims) Allows(database string) bool {
-	return c.Database == database || c.Database == AnyDatabase
+// For returns nil if the token is for that database: ErrOther or ErrVoid if not.
+// p is what the catalog knows of the database, nil if there is no catalog.
+func (c Claims) For(database string, p *Policy) error {
+	if p == nil {
+		p = &Policy{}
+	}
+	epoch := p.Epoch
+	switch {
+	case c.Group != "" && (!p.Known || c.Org != p.Org || c.Group != p.Group):
+		return ErrOther
+	case c.Group != "":
+		epoch = p.GroupEpoch
+	case c.Database != database && c.Database != AnyDatabase:
+		return ErrOther
+	case c.Epoch == 0: // made without the catalog
+		if !p.Rotated.IsZero() && !c.Issued.After(p.Rotated) {
+			return ErrVoid
+		}
+		return nil
+	}
+	if c.Epoch != epoch {
+		return ErrVoid
+	}
+	return nil
 }
 
 // payload is the claims in their encoded form; names are short since every
 // request carries them.
 type payload struct {
-	Database string `json:"db"`
+	Database string `json:"db,omitempty"`
+	Org      string `json:"o,omitempty"`
+	Group    string `json:"g,omitempty"`
+	Epoch    int64  `json:"v,omitempty"`
 	Access   string `json:"a"`
 	jwt.RegisteredClaims
 }
 
 // Sign makes a token.
 func (k *Key) Sign(c Claims) (Token, error) {
-	if c.Database == "" || c.Access == 0 {
-		return "", errors.New("catalog: a token needs a database and an access")
+	if (c.Database == "") == (c.Group == "") || c.Access == 0 {
+		return "", errors.New("catalog: a token needs a database or a group, and an access")
 	}
 	if c.ID == "" {
 		var id [6]byte
@@ -68,7 +99,7 @@ func (k *Key) Sign(c Claims) (Token, error) {
 	if c.Issued.IsZero() {
 		c.Issued = time.Now()
 	}
-	p := &payload{Database: c.Database, Access: c.Access.String()}
+	p := &payload{Database: c.Database, Org: c.Org, Group: c.Group, Epoch: c.Epoch, Access: c.Access.String()}
 	p.ID, p.Subject, p.IssuedAt = c.ID, c.Subject, jwt.NewNumericDate(c.Issued)
 	if !c.Expires.IsZero() {
 		p.ExpiresAt = jwt.NewNumericDate(c.Expires)
@@ -84,10 +115,10 @@ func (k *Key) Sign(c Claims) (Token, error) {
 
 func (p *payload) claims() (Claims, error) {
 	a, err := ParseAccess(p.Access)
-	if err != nil || p.Database == "" {
+	if err != nil || (p.Database == "") == (p.Group == "") {
 		return Claims{}, fmt.Errorf("%w: no database or no access in it", ErrToken)
 	}
-	c := Claims{ID: p.ID, Subject: p.Subject, Database: p.Database, Access: a}
+	c := Claims{ID: p.ID, Subject: p.Subject, Database: p.Database, Org: p.Org, Group: p.Group, Epoch: p.Epoch, Access: a}
 	if p.IssuedAt != nil {
 		c.Issued = p.IssuedAt.Time
 	}
