@@ -42,6 +42,7 @@ type database struct {
 
 	mu       sync.Mutex // guards what follows; conn needs the gate
 	conn     *sqlite.Conn
+	pages    uint32 // limit of the file's pages, as conn knows it
 	cap      *change.Capture
 	wal      *walReader
 	cacheKB  int          // of conn
@@ -68,6 +69,9 @@ func (d *database) open(ctx context.Context, create bool, known history.Head, ca
 	if errors.Is(err, history.ErrNotFound) && create {
 		if err := d.m.cfg.Store.Create(ctx, d.id()); err != nil && !errors.Is(err, history.ErrExists) {
 			return translate(err)
+		}
+		if d.m.cfg.Created != nil {
+			d.m.cfg.Created(d.name)
 		}
 		head, err = d.m.cfg.Store.Head(ctx, d.id())
 	}
@@ -106,7 +110,8 @@ func (d *database) openFile(exclusive bool) error {
 	if err := d.conn.DBConfig(sqlite.ConfigDefensive, true); err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}
-	if err := d.conn.Exec(fmt.Sprintf("PRAGMA max_page_count=%d", d.m.cfg.MaxPages)); err != nil {
+	d.pages = 0
+	if err := d.limitSize(); err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}
 	if d.cap, err = change.Attach(d.conn, change.Options{MaxBytes: d.m.cfg.MaxEffects, Authorize: d.guest.authorize}); err != nil {
@@ -141,6 +146,25 @@ func (d *database) resize(open int) {
 			d.m.cfg.Logger.Warn("resize the page cache", "db", d.name, "err", err)
 		}
 	}
+}
+
+// limitSize keeps the file from growing above its limit. A file that is above it
+// already can't grow.
+func (d *database) limitSize() error {
+	pages := d.m.cfg.MaxPages
+	if d.m.cfg.Limit != nil {
+		if n := d.m.cfg.Limit(d.name); n > 0 {
+			pages = uint32(min(int64(pages), max(n/history.PageSize, 1)))
+		}
+	}
+	if pages == d.pages {
+		return nil
+	}
+	if err := d.conn.Exec(fmt.Sprintf("PRAGMA max_page_count=%d", pages)); err != nil {
+		return err
+	}
+	d.pages = pages
+	return nil
 }
 
 // maxValue is the largest text or blob, in bytes, that a statement may make.

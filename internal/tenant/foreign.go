@@ -139,6 +139,10 @@ func (s *since) finish(d *database) error {
 }
 
 func (s *since) add(st *stored) error {
+	if st.meta.whole { // the rows are others from here on, and nobody knows which
+		s.from, s.commits = change.BaseLost, nil
+		return nil
+	}
 	own := st.author == s.me
 	if len(st.body) == 0 || !own && len(s.commits) == 0 && s.from == change.BaseEmpty {
 		return nil // before the first of its own there is no row that it knows

@@ -45,6 +45,12 @@ type Config struct {
 	// StatementTimeout bounds the time a request's changes may take to
 	// execute; 0: 30 seconds.
 	StatementTimeout time.Duration
+	// Created is told of a database that a client has made, in a request that
+	// waits for it; nil: nobody is. It must not use the Manager.
+	Created func(name string)
+	// Limit returns the size that a database may have, in bytes, 0 if MaxPages
+	// is its limit; nil: no database has a limit of its own. It must be quick.
+	Limit func(name string) int64
 	// BusyTimeout is how long to wait for a database that somebody else
 	// writes to; 0: ten seconds.
 	BusyTimeout time.Duration

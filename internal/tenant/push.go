@@ -84,6 +84,9 @@ func (p *execution) push(ctx context.Context, s *replicaState, applied bool, res
 		resp.Strict.Code = wire.StrictApplied
 	}
 	p.known, p.after, p.strict = k, s.last, req.Strict != nil && !applied
+	if err := d.limitSize(); err != nil {
+		return head, 0, err
+	}
 	if k.dup < len(req.Changes) || p.strict {
 		if _, err := p.commit(ctx, s); err != nil {
 			return head, 0, err

@@ -26,12 +26,14 @@ type commitMeta struct {
 	first, last uint64 // the replica's changes; 0 if there are none
 	same        bool   // the effects are those that the replica had
 	strict      uint64 // the last events are so many of a strict transaction
+	whole       bool   // the commit is pages alone, which took the place of all rows
 }
 
 // Bits of commitMeta's last byte.
 const (
 	metaSame   = 1 << 0
 	metaStrict = 1 << 1 // the number of events follows
+	metaWhole  = 1 << 2
 )
 
 func (m commitMeta) append(b []byte) []byte {
@@ -40,6 +42,9 @@ func (m commitMeta) append(b []byte) []byte {
 	var f byte
 	if m.same {
 		f |= metaSame
+	}
+	if m.whole {
+		f |= metaWhole
 	}
 	if m.strict == 0 {
 		return append(b, f)
@@ -54,10 +59,11 @@ func decodeMeta(b []byte) (m commitMeta, err error) {
 	r := wire.NewReader(b)
 	m.first, m.last = r.Uvarint(), r.Uvarint()
 	f := r.Byte()
+	m.whole = f&metaWhole != 0
 	if m.same = f&metaSame != 0; f&metaStrict != 0 {
 		m.strict = r.Uvarint()
 	}
-	if f&^(metaSame|metaStrict) != 0 || f&metaStrict != 0 && m.strict == 0 {
+	if f&^(metaSame|metaStrict|metaWhole) != 0 || f&metaStrict != 0 && m.strict == 0 {
 		r.Fail("bad flags %#x", f)
 	}
 	return m, r.End()

@@ -137,6 +137,9 @@ func (s *Session) enter(ctx context.Context) error {
 // settings makes the connection the session's own.
 func (s *Session) settings() error {
 	d := s.d
+	if err := d.limitSize(); err != nil {
+		return err
+	}
 	d.guest.active = true
 	d.conn.SetLastInsertRowID(s.lastID)
 	if s.noFKs {

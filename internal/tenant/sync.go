@@ -160,6 +160,9 @@ func (d *database) commitsSince(ctx context.Context, after uint64, head history.
 		if err != nil {
 			return nil, err
 		}
+		if s.meta.whole {
+			return nil, errSnapshot
+		}
 		known.upto = c.Seq
 		if known.size += len(s.body); known.size > limit {
 			d.noteSize(known)
