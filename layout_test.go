@@ -20,7 +20,7 @@ const module = "github.com/agentdb/agentdb"
 // The two halves, which never import each other: they meet in wire and change. A package stands for those below it too.
 var (
 	library = []string{".", "internal/replica"}
-	service = []string{"server", "internal/history", "internal/tenant", "internal/hrana", "internal/turso", "internal/catalog"}
+	service = []string{"server", "internal/history", "internal/tenant", "internal/hrana", "internal/turso", "internal/catalog", "internal/platform"}
 )
 
 // outer packages may import everything, and only packages like them may import them. The last is the proof, which holds tests only.

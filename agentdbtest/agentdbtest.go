@@ -103,6 +103,19 @@ func (s *Server) Token(database, access string) string {
 	return tok
 }
 
+// Host returns the server's address, such as 127.0.0.1:4321.
+func (s *Server) Host() string { return s.addr }
+
+// APIToken returns a new token for the server's Platform API, of its first owner.
+func (s *Server) APIToken(name string) string {
+	s.t.Helper()
+	tok, err := server.CreateAPIToken(s.t.Context(), s.dir, server.APITokenSpec{Name: name})
+	if err != nil {
+		s.t.Fatalf("agentdbtest: %v", err)
+	}
+	return tok
+}
+
 // Options returns options for a full replica of a database.
 func (s *Server) Options(database string) *agentdb.Options {
 	s.t.Helper()

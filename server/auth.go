@@ -90,10 +90,36 @@ func (s *Server) claims(name, token string) (string, catalog.Claims, error) {
 	if err != nil {
 		return "", c, err
 	}
-	if !c.Allows(name) {
-		return name, catalog.Claims{}, &problem{code: CodeForbidden, message: "the token is for another database"}
+	c, err = s.applyPolicy(name, c)
+	return name, c, err
+}
+
+// applyPolicy checks claims against what the catalog says of the database, and
+// returns what is left of them.
+func (s *Server) applyPolicy(name string, c catalog.Claims) (catalog.Claims, error) {
+	var p *catalog.Policy
+	if s.store != nil {
+		var err error
+		if p, err = s.store.Policy(name); err != nil {
+			return catalog.Claims{}, err
+		}
 	}
-	return name, c, nil
+	if err := c.For(name, p); err != nil || p == nil || !p.Known {
+		if err != nil {
+			c = catalog.Claims{}
+		}
+		return c, err
+	}
+	if p.State != catalog.StateReady || p.Expired(time.Now()) {
+		return catalog.Claims{}, &problem{code: CodeNotFound, message: "there is no such database any more, or not yet"}
+	}
+	if p.Idle > 0 {
+		s.api.Used(name)
+	}
+	if c.Access = c.Access.Without(p.BlockReads, p.BlockWrites); c.Access == 0 {
+		return c, &problem{code: CodeForbidden, message: "the configuration of the database blocks this: see block_reads and block_writes"}
+	}
+	return c, nil
 }
 
 // bearer returns the token of a request.
@@ -126,10 +152,10 @@ func checkOrigin(r *http.Request) error {
 func (g grant) permit(req *wire.Request) error {
 	pushes := len(req.Changes) > 0 || req.Strict != nil || req.Mode&wire.ModeMoves != 0
 	if pushes && !g.access.Has(tenant.AccessPush) {
-		return &problem{code: CodeForbidden, message: "the token doesn't allow sending changes: use one with access full or push, or open the database in pull mode"}
+		return &problem{code: CodeForbidden, message: "the token, or the database's configuration, doesn't allow sending changes: use one with access full or push, or open the database in pull mode"}
 	}
 	if req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0 && !g.access.Has(tenant.AccessPull) {
-		return &problem{code: CodeForbidden, message: "the token doesn't allow receiving changes: use one with access full, read or pull, or open the database in push mode"}
+		return &problem{code: CodeForbidden, message: "the token, or the database's configuration, doesn't allow receiving changes: use one with access full, read or pull, or open the database in push mode"}
 	}
 	return nil
 }

@@ -54,6 +54,9 @@ type Limits struct {
 	MaxConnections int
 	// MaxHeader is the largest request header in bytes, 16 KiB by default.
 	MaxHeader int
+	// MaxUpload is the largest file, in bytes, that the Platform API makes a
+	// database from; 1 GiB by default.
+	MaxUpload int64
 	// MaxWait is how long a client may wait for news in one request, 50 s by
 	// default; a client that asks for more gets this much.
 	MaxWait time.Duration
@@ -108,6 +111,7 @@ func (c Config) defaults() (Config, error) {
 	orDefault(&l.MaxDecoded, 256<<20)
 	orDefault(&l.MaxTransaction, 128<<20)
 	orDefault(&l.MaxMemory, 1<<30)
+	orDefault(&l.MaxUpload, 1<<30)
 	orDefault(&l.MaxConnections, 10_000)
 	orDefault(&l.MaxHeader, 16<<10)
 	orDefault(&l.MaxWait, 50*time.Second)

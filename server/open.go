@@ -5,9 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync"
 
+	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/hrana"
+	"github.com/agentdb/agentdb/internal/platform"
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/wire"
 )
@@ -16,27 +19,47 @@ import (
 const (
 	historyDir = "history" // the truth
 	cacheDir   = "cache"   // emptied at each start
+	uploadDir  = "uploads" // emptied at each start
 )
 
 // stored is the databases of a data directory.
 type stored struct {
 	*tenant.Manager
 	history history.Store
+	catalog *catalog.Store
+	api     *platform.API
+
+	log      *slog.Logger
+	adopting sync.WaitGroup
 
 	draining context.Context // ends when requests shall no longer wait
 	drain    context.CancelFunc
 }
 
 // openDatabases opens the history and the databases of a data directory.
-func openDatabases(cfg Config) (*stored, error) {
+func openDatabases(cfg Config, key *catalog.Key) (*stored, error) {
 	// The engine's own chatter is for its developers.
 	log := slog.New(atLeast{cfg.Logger.Handler(), slog.LevelWarn})
 	store, err := history.Open(history.Options{Dir: filepath.Join(cfg.DataDir, historyDir), Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	m, err := tenant.New(tenant.Config{
-		Store:            store,
+	d := &stored{history: store, log: cfg.Logger}
+	d.draining, d.drain = context.WithCancel(context.Background())
+	if err := d.open(cfg, key); err != nil {
+		return nil, errors.Join(err, d.Close(context.Background()))
+	}
+	return d, nil
+}
+
+func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
+	if d.catalog, err = catalog.OpenStore(cfg.DataDir, nil); err != nil {
+		return err
+	}
+	d.Manager, err = tenant.New(tenant.Config{
+		Store:            d.history,
+		Created:          d.created,
+		Limit:            d.limit,
 		CacheDir:         filepath.Join(cfg.DataDir, cacheDir),
 		Logger:           cfg.Logger,
 		MaxWait:          cfg.Limits.MaxWait,
@@ -44,11 +67,33 @@ func openDatabases(cfg Config) (*stored, error) {
 		BusyTimeout:      cfg.Limits.BusyTimeout,
 	})
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return err
 	}
-	d := &stored{Manager: m, history: store}
-	d.draining, d.drain = context.WithCancel(context.Background())
-	return d, nil
+	d.api, err = platform.New(context.Background(), platform.Config{
+		Store: d.catalog, Key: key, Databases: d.Manager, Logger: cfg.Logger, UploadDir: filepath.Join(cfg.DataDir, uploadDir),
+		Org: cfg.Organization, Domain: cfg.Domain, Open: cfg.Dev, MaxUpload: cfg.Limits.MaxUpload,
+	})
+	return err
+}
+
+// created adds a database to the catalog that a client has made. A crash before
+// it is there costs nothing: the next start adds it.
+func (d *stored) created(name string) {
+	d.adopting.Go(func() {
+		if err := d.api.Adopt(context.Background(), name); err != nil {
+			d.log.Error("catalog: add a database", "db", name, "err", err)
+		}
+	})
+}
+
+// limit returns the size that a database may have, in bytes; 0 if it has no
+// limit of its own.
+func (d *stored) limit(name string) int64 {
+	p, err := d.catalog.Policy(name)
+	if err != nil {
+		return 0 // the catalog is being closed
+	}
+	return p.SizeLimit
 }
 
 // Drain implements databases.
@@ -76,7 +121,18 @@ func (d *stored) SQL(name string, cfg tenant.SessionConfig) hrana.Conn { return 
 // Close implements databases.
 func (d *stored) Close(ctx context.Context) error {
 	d.drain()
-	return errors.Join(d.Manager.Close(ctx), d.history.Close())
+	var errs []error
+	if d.api != nil {
+		d.api.Close()
+	}
+	if d.Manager != nil {
+		errs = append(errs, d.Manager.Close(ctx))
+	}
+	d.adopting.Wait()
+	if d.catalog != nil {
+		errs = append(errs, d.catalog.Close())
+	}
+	return errors.Join(append(errs, d.history.Close())...)
 }
 
 // atLeast is a log handler that drops what is below a level.

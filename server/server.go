@@ -17,6 +17,7 @@ import (
 
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/hrana"
+	"github.com/agentdb/agentdb/internal/platform"
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/turso"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -55,6 +56,8 @@ type Server struct {
 	log      *slog.Logger
 	dbs      databases
 	verifier *catalog.Verifier // nil in dev mode
+	store    *catalog.Store    // nil if the databases are not those of a data directory
+	api      *platform.API     // of the store
 	metrics  *metrics
 	streams  *hrana.Streams
 	mux      *http.ServeMux
@@ -77,7 +80,13 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dbs, err := openDatabases(cfg)
+	var key *catalog.Key
+	if !cfg.Dev {
+		if key, err = catalog.OpenKey(cfg.DataDir); err != nil {
+			return nil, fmt.Errorf("server: open %s: %w", cfg.DataDir, err)
+		}
+	}
+	dbs, err := openDatabases(cfg, key)
 	if err != nil {
 		if errors.Is(err, syscall.EAGAIN) { // how a held file lock answers
 			err = fmt.Errorf("another server uses it: %w", err)
@@ -88,6 +97,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, dbs.Close(context.Background()))
 	}
+	s.store, s.api = dbs.catalog, dbs.api
 	return s, nil
 }
 
@@ -140,7 +150,28 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.leave()
+	if s.api != nil && platform.Serves(r.URL.Path) { // before the mux, which redirects paths with double slashes
+		s.handle("platform", s.platform)(w, r)
+		return
+	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// platform serves the Platform API.
+func (s *Server) platform(w *recorder, r *http.Request) error {
+	w.sql = true // errors are for web pages too
+	s.allowOrigin(w, r)
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	if s.cfg.Dev {
+		if err := checkOrigin(r); err != nil {
+			return err
+		}
+	}
+	s.api.ServeHTTP(w, r)
+	return nil
 }
 
 // enter counts a request in, unless the server is closing.

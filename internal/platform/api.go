@@ -1,0 +1,297 @@
+// Package platform serves the Platform API: organisations, groups, databases,
+// tokens and the audit log over REST, in the shapes of Turso's API, so that its
+// client and command line work here unmodified.
+package platform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
+)
+
+// Databases is what the API needs of the databases themselves.
+type Databases interface {
+	Create(ctx context.Context, name string) error
+	Delete(ctx context.Context, name string) error
+	List(ctx context.Context, after string, n int) ([]string, error)
+	Facts(ctx context.Context, name string) (tenant.Facts, error)
+	RevisionAt(ctx context.Context, name string, t time.Time) (uint64, error)
+	Fork(ctx context.Context, name string, revision uint64, fork string) error
+	Restore(ctx context.Context, name string, revision uint64, author string) (uint64, error)
+	ExportAt(ctx context.Context, name string, revision uint64) (int64, iter.Seq2[[]byte, error], error)
+	LoadFile(ctx context.Context, name, path, author string) (uint64, error)
+	LoadDump(ctx context.Context, name string, script io.Reader, author string) (uint64, error)
+}
+
+// Config is what New needs to know.
+type Config struct {
+	Store     *catalog.Store
+	Key       *catalog.Key // signs tokens of databases; nil: none are needed, see Open
+	Databases Databases
+	Logger    *slog.Logger
+	UploadDir string // for what is uploaded; emptied by New
+	Org       string // the organisation of requests that name none
+	Domain    string // databases are at NAME.Domain; "": below the host of the request
+	// Open lets everybody in as the first owner, for a server that asks for no
+	// tokens.
+	Open bool
+	// MaxUpload is the largest file, in bytes, that a database is made from.
+	MaxUpload int64
+	Now       func() time.Time // nil: time.Now
+}
+
+// API is the Platform API. It is safe for concurrent use.
+type API struct {
+	cfg    Config
+	routes []*route
+	stop   context.CancelFunc
+	done   chan struct{} // closed when the background work has ended
+
+	started time.Time
+	mu      sync.Mutex
+	used    map[string]time.Time // when databases with an idle time were used last; guarded by mu
+}
+
+// maxBody is the largest request body but for uploads, in bytes.
+const maxBody = 1 << 20
+
+// apiError is an error for the client.
+type apiError struct {
+	status  int
+	message string
+}
+
+func (e *apiError) Error() string { return e.message }
+
+func fail(status int, format string, args ...any) error {
+	return &apiError{status, fmt.Sprintf(format, args...)}
+}
+
+// call is a request on its way.
+type call struct {
+	*http.Request
+	api    *API
+	w      http.ResponseWriter
+	org    string
+	user   string
+	role   catalog.Role
+	params map[string]string
+	audit  map[string]any // for the entry in the audit log
+}
+
+// p returns a part of the path.
+func (c *call) p(name string) string { return c.params[name] }
+
+// body decodes a request's JSON into v; an empty body is an empty object.
+// Unknown fields are the client's business.
+func (c *call) body(v any) error {
+	b, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, maxBody))
+	if err != nil {
+		return fail(http.StatusRequestEntityTooLarge, "the body is above %d bytes", maxBody)
+	}
+	if len(strings.TrimSpace(string(b))) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fail(http.StatusBadRequest, "the body is not the JSON that is expected here: %v", err)
+	}
+	return nil
+}
+
+// query returns a number of the query string.
+func (c *call) query(name string, otherwise, most int) (int, error) {
+	s := c.URL.Query().Get(name)
+	if s == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		return 0, fail(http.StatusBadRequest, "%s must be a number from 1 to %d, not %q", name, most, s)
+	}
+	return n, nil
+}
+
+// Serves reports whether a path is the API's.
+func Serves(path string) bool {
+	version, rest, _ := cutSegment(path)
+	if version == "v1" {
+		return true
+	}
+	first, _, _ := cutSegment(rest)
+	return version == "v2" && (first == "organizations" || first == "locations" || first == "auth")
+}
+
+// cutSegment returns the first segment of a path and the rest.
+func cutSegment(path string) (first, rest string, ok bool) {
+	return cutNonEmpty(strings.TrimPrefix(path, "/"))
+}
+
+func cutNonEmpty(path string) (first, rest string, ok bool) {
+	first, rest, ok = strings.Cut(path, "/")
+	return first, rest, ok
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{Request: r, api: a, w: w, audit: map[string]any{}}
+	out, err := a.serve(c)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	if out == nil {
+		return // it wrote the answer itself
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+// serve finds the route, checks who asks, and runs it.
+func (a *API) serve(c *call) (any, error) {
+	rt, err := a.match(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.authenticate(c); err != nil {
+		return nil, err
+	}
+	if c.org != "" {
+		if c.role, err = a.cfg.Store.Role(c.org, c.user); err != nil {
+			return nil, err
+		}
+		if c.role == catalog.RoleNone {
+			return nil, fail(http.StatusNotFound, "organization %s not found, or you are not a member of it", c.org)
+		}
+	}
+	if c.role < rt.role {
+		return nil, fail(http.StatusForbidden, "this needs the role %s in %s, yours is %s", rt.role, c.org, c.role)
+	}
+	out, err := rt.do(c)
+	if err == nil && rt.code != "" {
+		err = a.record(c, rt)
+	}
+	return out, err
+}
+
+// record writes the audit log's entry of a request that went well.
+func (a *API) record(c *call, rt *route) error {
+	for k, v := range c.params {
+		c.audit[k] = v
+	}
+	data, err := json.Marshal(c.audit)
+	if err != nil {
+		return err
+	}
+	return a.cfg.Store.Audit(c.Context(), catalog.AuditEntry{
+		Org: c.org, Code: rt.code, Message: rt.says, Origin: "api", Author: c.user, Data: data,
+	})
+}
+
+// authenticate finds out who asks.
+func (a *API) authenticate(c *call) error {
+	if a.cfg.Open {
+		c.user = catalog.DefaultUser
+		return nil
+	}
+	token := c.bearer()
+	if token == "" {
+		return fail(http.StatusUnauthorized, "an API token is required: make one with 'agentdb token api NAME'")
+	}
+	t, err := a.cfg.Store.APIToken(token)
+	if err != nil {
+		return err
+	}
+	c.user = t.Username
+	return nil
+}
+
+// fail answers an error.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := asError(err)
+	if e.status == http.StatusInternalServerError {
+		a.cfg.Logger.ErrorContext(r.Context(), "platform", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+	if e.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	writeJSON(w, e.status, map[string]string{"error": e.message})
+}
+
+// asError decides what a client learns of an error.
+func asError(err error) *apiError {
+	if e := (*apiError)(nil); errors.As(err, &e) {
+		return e
+	}
+	for _, k := range []struct {
+		is      error
+		status  int
+		message string // "": the error's own
+	}{
+		{catalog.ErrExpired, 401, "the API token has expired: make a new one"},
+		{catalog.ErrToken, 401, "the API token is not one of this server"},
+		{catalog.ErrNotFound, 404, ""},
+		{catalog.ErrExists, 409, ""},
+		{catalog.ErrProtected, 403, ""},
+		{catalog.ErrInUse, 409, ""},
+		{catalog.ErrClosed, 503, "the server is shutting down: try again in a moment"},
+		{tenant.ErrBadName, 400, "a name has 1 to 64 of a-z, 0-9, '-', '_' and '.', and starts with a letter or a digit"},
+		{tenant.ErrNotFound, 404, "the database does not exist"},
+		{tenant.ErrExists, 409, "the database exists already"},
+		{tenant.ErrRevision, 422, "the database never had that revision, or keeps it no more"},
+		{tenant.ErrNotADatabase, 422, ""},
+		{tenant.ErrTooLarge, 413, "that is larger than this server takes"},
+		{tenant.ErrQuota, 507, "the server has no room left"},
+		{tenant.ErrBusy, 503, "the database is busy: try again in a moment"},
+		{tenant.ErrClosed, 503, "the server is shutting down: try again in a moment"},
+		{context.Canceled, 499, "the client left"},
+		{context.DeadlineExceeded, 503, "it took too long: try again in a moment"},
+	} {
+		if errors.Is(err, k.is) {
+			if k.message == "" {
+				k.message = plain(err)
+			}
+			return &apiError{k.status, k.message}
+		}
+	}
+	return &apiError{http.StatusInternalServerError, "the server met an error of its own: its log has the details"}
+}
+
+// plain is an error without the names of packages.
+func plain(err error) string {
+	s := err.Error()
+	for _, prefix := range []string{"catalog: ", "tenant: ", "sqlite: "} {
+		s = strings.ReplaceAll(s, prefix, "")
+	}
+	return s
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // what is answered always encodes
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // the client is gone; there is nobody to tell
+}
+
+// unescape is url.PathUnescape for a segment.
+func unescape(s string) string {
+	if u, err := url.PathUnescape(s); err == nil {
+		return u
+	}
+	return s
+}

@@ -1,0 +1,556 @@
+package platform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/tenant"
+)
+
+// databaseJSON is a database as Turso's clients know it, and what they don't ask
+// for. The names with capitals are theirs.
+type databaseJSON struct {
+	Name             string   `json:"Name"`
+	DbID             string   `json:"DbId"`
+	Hostname         string   `json:"Hostname"`
+	LowName          string   `json:"name"`
+	Regions          []string `json:"regions"`
+	PrimaryRegion    string   `json:"primaryRegion"`
+	Type             string   `json:"type"`
+	Version          string   `json:"version"`
+	Group            string   `json:"group"`
+	Sleeping         bool     `json:"sleeping"`
+	Archived         bool     `json:"archived"`
+	AllowAttach      bool     `json:"allow_attach"`
+	BlockReads       bool     `json:"block_reads"`
+	BlockWrites      bool     `json:"block_writes"`
+	Schema           string   `json:"schema"`
+	IsSchema         bool     `json:"is_schema"`
+	DeleteProtection bool     `json:"delete_protection"`
+	Parent           *parent  `json:"parent"`
+
+	URL         string     `json:"url"` // for agentdb.Options.URL
+	CreatedAt   time.Time  `json:"created_at"`
+	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
+	IdleTimeout string     `json:"idle_timeout,omitempty"`
+	SizeLimit   int64      `json:"size_limit,omitempty"` // bytes
+}
+
+// parent is where a fork comes from.
+type parent struct {
+	ID       string `json:"id"`
+	Revision uint64 `json:"revision"`
+}
+
+// region is the one place that there is. Turso's command line speaks plain HTTP
+// to databases in a region of this name.
+const region = "local"
+
+func (c *call) database(d *catalog.Database) *databaseJSON {
+	host, url := c.addresses(d.Name)
+	j := &databaseJSON{
+		Name: d.Name, DbID: d.ID, Hostname: host, LowName: d.Name, Regions: []string{region}, PrimaryRegion: region, Type: "logical",
+		Version: "agentdb", Group: d.Group, AllowAttach: d.AllowAttach, BlockReads: d.BlockReads, BlockWrites: d.BlockWrites,
+		DeleteProtection: d.Protected, URL: url, CreatedAt: d.Created, SizeLimit: d.SizeLimit,
+	}
+	if d.Parent != "" {
+		j.Parent = &parent{d.Parent, d.ForkedAt}
+	}
+	if !d.Expires.IsZero() {
+		j.ExpiresAt = &d.Expires
+	}
+	if d.Idle > 0 {
+		j.IdleTimeout = d.Idle.String()
+	}
+	return j
+}
+
+// mine returns the database in the path if it is the organisation's and ready.
+func (c *call) mine() (catalog.Database, error) {
+	d, err := c.api.cfg.Store.Database(c.p("database"))
+	if err == nil && (d.Org != c.org || d.State != catalog.StateReady) {
+		err = catalog.ErrNotFound
+	}
+	if errors.Is(err, catalog.ErrNotFound) {
+		return d, fail(http.StatusNotFound, "could not find database with name %s: record not found", c.p("database"))
+	}
+	return d, err
+}
+
+// pageSize is how many databases are read at a time, and maxListed how many are
+// answered to a request that doesn't say.
+const (
+	pageSize  = 1000
+	maxListed = 1_000_000
+)
+
+func (a *API) listDatabases(c *call) (any, error) {
+	q := c.URL.Query()
+	limit, err := c.query("limit", maxListed, maxListed)
+	if err != nil {
+		return nil, err
+	}
+	list := []*databaseJSON{}
+	f := catalog.Filter{Org: c.org, Group: q.Get("group"), Parent: q.Get("parent"), After: q.Get("cursor")}
+	next := ""
+	for q.Get("schema") == "" && q.Get("type") != "schema" { // there are none of these
+		f.Limit = min(limit-len(list), pageSize)
+		page, err := a.cfg.Store.Databases(f)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			list = append(list, c.database(&page[i]))
+		}
+		if len(page) < f.Limit {
+			break
+		}
+		f.After = page[len(page)-1].Name
+		if len(list) == limit {
+			next = f.After
+			break
+		}
+	}
+	return map[string]any{"databases": list, "pagination": map[string]any{"next": orNull(next)}}, nil
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func (a *API) getDatabase(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"database": c.database(&d)}, nil
+}
+
+// newDatabase is what a database is made from.
+type newDatabase struct {
+	Name       string          `json:"name"`
+	Group      string          `json:"group"`
+	Seed       *seed           `json:"seed"`
+	SizeLimit  json.RawMessage `json:"size_limit"`
+	IsSchema   bool            `json:"is_schema"`
+	Schema     string          `json:"schema"`
+	Encryption json.RawMessage `json:"remote_encryption"`
+
+	ExpiresAt        string `json:"expires_at"`   // RFC 3339
+	TTL              string `json:"ttl"`          // the same, from now on
+	IdleTimeout      string `json:"idle_timeout"` // a duration
+	DeleteProtection bool   `json:"delete_protection"`
+}
+
+// seed is what a database begins with.
+type seed struct {
+	Type      string  `json:"type"`  // database, dump or database_upload
+	Name      string  `json:"name"`  // of the database to fork
+	Value     string  `json:"value"` // the same, from Turso's command line
+	URL       string  `json:"url"`   // of a dump that was uploaded here
+	Timestamp string  `json:"timestamp"`
+	Revision  *uint64 `json:"revision"`
+}
+
+func (a *API) createDatabase(c *call) (any, error) {
+	var req newDatabase
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	d, err := a.describe(c, &req)
+	if err != nil {
+		return nil, err
+	}
+	c.audit["database"] = d.Name
+	if req.Seed != nil {
+		c.audit["seed"] = req.Seed.Type
+	}
+	d, err = a.create(c, d, req.Seed)
+	if errors.Is(err, catalog.ErrExists) || errors.Is(err, tenant.ErrExists) {
+		err = fail(http.StatusConflict, "database with name %s already exists", d.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"database": c.database(&d), "username": c.user}, nil
+}
+
+// describe checks what a database shall be.
+func (a *API) describe(c *call, req *newDatabase) (d catalog.Database, err error) {
+	if d.Name, err = tenant.ParseName(req.Name); err != nil {
+		return d, err
+	}
+	switch {
+	case req.IsSchema || req.Schema != "":
+		return d, fail(http.StatusUnprocessableEntity, "schema databases are not supported")
+	case len(req.Encryption) > 0 && string(req.Encryption) != "null":
+		return d, fail(http.StatusUnprocessableEntity, "remote_encryption is not supported: encrypt the server's disk")
+	}
+	d.Org, d.Group, d.Protected = c.org, req.Group, req.DeleteProtection
+	if d.Group == "" {
+		d.Group = catalog.DefaultGroup
+	}
+	if d.SizeLimit, err = parseSize(req.SizeLimit); err != nil {
+		return d, err
+	}
+	if d.Expires, err = a.expiry(req.ExpiresAt, req.TTL); err != nil {
+		return d, err
+	}
+	d.Idle, err = parseLifetime(req.IdleTimeout)
+	return d, err
+}
+
+// expiry returns the time that a time or a duration stands for.
+func (a *API) expiry(at, ttl string) (time.Time, error) {
+	if ttl != "" {
+		life, err := parseLifetime(ttl)
+		if err != nil || life == 0 {
+			return time.Time{}, err
+		}
+		return a.cfg.Now().Add(life), nil
+	}
+	if at == "" {
+		return time.Time{}, nil
+	}
+	t, err := parseTime(at)
+	if err == nil && !t.After(a.cfg.Now()) {
+		err = fail(http.StatusBadRequest, "expires_at %s is in the past", at)
+	}
+	return t, err
+}
+
+func (a *API) deleteDatabase(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	if d.Protected {
+		return nil, fail(http.StatusForbidden, "database %s is protected: turn off its delete_protection first", d.Name)
+	}
+	if g, err := a.cfg.Store.Group(d.Org, d.Group); err != nil || g.Protected {
+		return nil, errors.Join(fail(http.StatusForbidden, "the databases of group %s are protected: turn off its delete_protection first", d.Group), err)
+	}
+	if err := a.remove(c.Context(), d.Name); err != nil {
+		return nil, err
+	}
+	return map[string]any{"database": d.Name}, nil
+}
+
+// configuration is what can be changed of a database; nil is left alone.
+type configuration struct {
+	SizeLimit        json.RawMessage `json:"size_limit"`
+	AllowAttach      *bool           `json:"allow_attach"`
+	BlockReads       *bool           `json:"block_reads"`
+	BlockWrites      *bool           `json:"block_writes"`
+	DeleteProtection *bool           `json:"delete_protection"`
+	ExpiresAt        *string         `json:"expires_at"` // "": never
+	IdleTimeout      *string         `json:"idle_timeout"`
+}
+
+func configurationOf(d *catalog.Database) map[string]any {
+	conf := map[string]any{
+		"size_limit": strconv.FormatInt(d.SizeLimit, 10), "allow_attach": d.AllowAttach, "block_reads": d.BlockReads,
+		"block_writes": d.BlockWrites, "delete_protection": d.Protected, "allowed_ips": []string{},
+	}
+	if !d.Expires.IsZero() {
+		conf["expires_at"] = d.Expires
+	}
+	if d.Idle > 0 {
+		conf["idle_timeout"] = d.Idle.String()
+	}
+	return conf
+}
+
+func (a *API) getConfiguration(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	return configurationOf(&d), nil
+}
+
+func (a *API) configure(c *call) (any, error) {
+	var req configuration
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	if _, err := c.mine(); err != nil {
+		return nil, err
+	}
+	d, err := a.cfg.Store.UpdateDatabase(c.Context(), c.p("database"), func(d *catalog.Database) (err error) {
+		for _, f := range []struct {
+			to   *bool
+			from *bool
+		}{
+			{&d.AllowAttach, req.AllowAttach},
+			{&d.BlockReads, req.BlockReads},
+			{&d.BlockWrites, req.BlockWrites},
+			{&d.Protected, req.DeleteProtection},
+		} {
+			if f.from != nil {
+				*f.to = *f.from
+			}
+		}
+		if len(req.SizeLimit) > 0 {
+			if d.SizeLimit, err = parseSize(req.SizeLimit); err != nil {
+				return err
+			}
+		}
+		if req.ExpiresAt != nil {
+			if d.Expires, err = a.expiry(*req.ExpiresAt, ""); err != nil {
+				return err
+			}
+		}
+		if req.IdleTimeout != nil {
+			d.Idle, err = parseLifetime(*req.IdleTimeout)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return configurationOf(&d), nil
+}
+
+// usageJSON is what is counted. Rows are not.
+type usageJSON struct {
+	RowsRead    int64 `json:"rows_read"`
+	RowsWritten int64 `json:"rows_written"`
+	Storage     int64 `json:"storage_bytes"`
+	BytesSynced int64 `json:"bytes_synced"`
+}
+
+func (a *API) databaseUsage(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	f, err := a.cfg.Databases.Facts(c.Context(), d.Name)
+	if err != nil {
+		return nil, err
+	}
+	u := usageJSON{Storage: f.Size}
+	instances := []any{map[string]any{"uuid": d.ID, "usage": u}}
+	return map[string]any{
+		"database":  map[string]any{"uuid": d.ID, "instances": instances, "usage": u},
+		"instances": map[string]any{d.ID: u},
+		"total":     u,
+	}, nil
+}
+
+func (a *API) databaseStats(c *call) (any, error) {
+	if _, err := c.mine(); err != nil {
+		return nil, err
+	}
+	return map[string]any{"top_queries": []any{}}, nil
+}
+
+func (c *call) instance(d *catalog.Database) map[string]any {
+	host, _ := c.addresses(d.Name)
+	return map[string]any{"uuid": d.ID, "name": region, "type": "primary", "region": region, "hostname": host}
+}
+
+func (a *API) listInstances(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"instances": []any{c.instance(&d)}}, nil
+}
+
+func (a *API) getInstance(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	if i := c.p("instance"); i != region && i != d.ID {
+		return nil, fail(http.StatusNotFound, "instance %s not found: there is one, %s", i, region)
+	}
+	return map[string]any{"instance": c.instance(&d)}, nil
+}
+
+func (a *API) updateVersion(c *call) (any, error) {
+	_, err := c.mine()
+	return map[string]any{}, err // all databases are of the server's version
+}
+
+// point names a revision of a database.
+type point struct {
+	Revision  *uint64 `json:"revision"`
+	Timestamp string  `json:"timestamp"`
+}
+
+// revision returns the revision that a point is, or otherwise.
+func (a *API) revision(ctx context.Context, name string, p point, otherwise uint64) (uint64, error) {
+	switch {
+	case p.Revision != nil:
+		return *p.Revision, nil
+	case p.Timestamp != "":
+		t, err := parseTime(p.Timestamp)
+		if err != nil {
+			return 0, err
+		}
+		return a.cfg.Databases.RevisionAt(ctx, name, t)
+	}
+	return otherwise, nil
+}
+
+func (a *API) restoreDatabase(c *call) (any, error) {
+	var p point
+	if err := c.body(&p); err != nil {
+		return nil, err
+	}
+	if p == (point{}) {
+		return nil, fail(http.StatusBadRequest, "the body must have a revision or a timestamp to restore")
+	}
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	at, err := a.revision(c.Context(), d.Name, p, 0)
+	if err != nil {
+		return nil, err
+	}
+	now, err := a.cfg.Databases.Restore(c.Context(), d.Name, at, c.user)
+	if err != nil {
+		return nil, err
+	}
+	c.audit["restored"], c.audit["revision"] = at, now
+	return map[string]any{"database": c.database(&d), "restored": at, "revision": now}, nil
+}
+
+func (a *API) exportDatabase(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	p := point{Timestamp: c.URL.Query().Get("timestamp")}
+	if s := c.URL.Query().Get("revision"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return nil, fail(http.StatusBadRequest, "revision %q is not a number", s)
+		}
+		p.Revision = &n
+	}
+	f, err := a.cfg.Databases.Facts(c.Context(), d.Name)
+	if err != nil {
+		return nil, err
+	}
+	at, err := a.revision(c.Context(), d.Name, p, f.Revision)
+	if err != nil {
+		return nil, err
+	}
+	size, parts, err := a.cfg.Databases.ExportAt(c.Context(), d.Name, at)
+	if err != nil {
+		return nil, err
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "application/vnd.sqlite3")
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
+	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", d.Name+".db"))
+	h.Set("Agentdb-Revision", strconv.FormatUint(at, 10))
+	for b, err := range parts {
+		if err == nil {
+			_, err = c.w.Write(b)
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client must not take it for all
+		}
+	}
+	return nil, nil
+}
+
+// parseSize reads a size: bytes as a number, or a text such as "512mb". 0 is no
+// limit.
+func parseSize(raw json.RawMessage) (int64, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return 0, nil
+	}
+	var n int64
+	if json.Unmarshal(raw, &n) == nil && n >= 0 {
+		return n, nil
+	}
+	var s string
+	bad := fail(http.StatusBadRequest, "size_limit %s is not a size such as 512mb or 2gb", raw)
+	if json.Unmarshal(raw, &s) != nil {
+		return 0, bad
+	}
+	s = strings.ToLower(strings.TrimSpace(s))
+	unit := int64(1)
+	for i, suffix := range []string{"kb", "mb", "gb", "tb"} {
+		if short, ok := strings.CutSuffix(s, suffix); ok {
+			s, unit = short, int64(1)<<(10*(i+1))
+		}
+	}
+	if s == "" {
+		return 0, nil
+	}
+	f, err := strconv.ParseFloat(strings.TrimSuffix(s, "b"), 64)
+	if err != nil || f < 0 || f*float64(unit) > 1<<50 {
+		return 0, bad
+	}
+	size := int64(f * float64(unit))
+	if size > 0 && size < history.PageSize {
+		return 0, fail(http.StatusBadRequest, "size_limit %s is below a page of %d bytes", raw, history.PageSize)
+	}
+	return size, nil
+}
+
+// parseTime reads a time in RFC 3339, in UTC if it names no zone.
+func parseTime(s string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fail(http.StatusBadRequest, "%q is not a time such as 2026-01-31T12:00:00Z", s)
+}
+
+// parseLifetime reads a duration such as 7d, 2w3d, 12h or 1h30m; "", "never" and
+// "none" are 0, for ever.
+func parseLifetime(s string) (time.Duration, error) {
+	if s == "" || s == "never" || s == "none" {
+		return 0, nil
+	}
+	const day = 24 * time.Hour
+	var total time.Duration
+	rest := s
+	for _, u := range []struct {
+		suffix string
+		unit   time.Duration
+	}{{"y", 365 * day}, {"w", 7 * day}, {"d", day}} {
+		if n, after, ok := strings.Cut(rest, u.suffix); ok {
+			count, err := strconv.ParseUint(n, 10, 16)
+			if err != nil || count > uint64(100*365*day/u.unit) {
+				return 0, badLifetime(s)
+			}
+			total, rest = total+time.Duration(count)*u.unit, after
+		}
+	}
+	if rest != "" {
+		d, err := time.ParseDuration(rest)
+		if err != nil || d < 0 {
+			return 0, badLifetime(s)
+		}
+		total += d
+	}
+	if total <= 0 {
+		return 0, badLifetime(s)
+	}
+	return total, nil
+}
+
+func badLifetime(s string) error {
+	return fail(http.StatusBadRequest, "%q is not a duration such as 90m, 24h, 7d, 2w or never", s)
+}

@@ -1,0 +1,176 @@
+package platform
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
+)
+
+type groupJSON struct {
+	Name             string   `json:"name"`
+	UUID             string   `json:"uuid"`
+	Version          string   `json:"version"`
+	Locations        []string `json:"locations"`
+	Primary          string   `json:"primary"`
+	Archived         bool     `json:"archived"`
+	DeleteProtection bool     `json:"delete_protection"`
+}
+
+func groupOf(g *catalog.Group) map[string]any {
+	j := groupJSON{Name: g.Name, UUID: g.ID, Version: "agentdb", Locations: g.Locations, DeleteProtection: g.Protected}
+	if len(g.Locations) > 0 {
+		j.Primary = g.Locations[0]
+	}
+	return map[string]any{"group": j}
+}
+
+func (a *API) listGroups(c *call) (any, error) {
+	groups, err := a.cfg.Store.Groups(c.org)
+	if err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for i := range groups {
+		list = append(list, groupOf(&groups[i])["group"])
+	}
+	return map[string]any{"groups": list}, nil
+}
+
+func (a *API) getGroup(c *call) (any, error) {
+	g, err := a.cfg.Store.Group(c.org, c.p("group"))
+	if err != nil {
+		return nil, err
+	}
+	return groupOf(&g), nil
+}
+
+// createGroup takes any location: Turso's command line offers those of its own
+// cloud.
+func (a *API) createGroup(c *call) (any, error) {
+	var req struct{ Name, Location string } // with capitals too, as Turso's command line has them
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	if _, err := tenant.ParseName(req.Name); err != nil {
+		return nil, err
+	}
+	if req.Location == "" {
+		req.Location = region
+	}
+	if _, err := tenant.ParseName(req.Location); err != nil {
+		return nil, fail(http.StatusBadRequest, "location %q is not the code of one", req.Location)
+	}
+	c.audit["group"] = req.Name
+	g, err := a.cfg.Store.CreateGroup(c.Context(), catalog.Group{Org: c.org, Name: req.Name, Locations: []string{req.Location}})
+	if errors.Is(err, catalog.ErrExists) {
+		err = fail(http.StatusConflict, "group %s already exists", req.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return groupOf(&g), nil
+}
+
+// deleteGroup removes a group with all its databases, as Turso's API does, but
+// for protected ones.
+func (a *API) deleteGroup(c *call) (any, error) {
+	g, err := a.cfg.Store.Group(c.org, c.p("group"))
+	switch {
+	case err != nil:
+		return nil, err
+	case g.Protected:
+		return nil, fail(http.StatusForbidden, "group %s is protected: turn off its delete_protection first", g.Name)
+	}
+	var doomed []string
+	f := catalog.Filter{Org: c.org, Group: g.Name, Limit: pageSize}
+	for {
+		page, err := a.cfg.Store.Databases(f)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if page[i].Protected {
+				return nil, fail(http.StatusForbidden, "database %s of the group is protected: turn off its delete_protection first", page[i].Name)
+			}
+			doomed = append(doomed, page[i].Name)
+		}
+		if len(page) < f.Limit {
+			break
+		}
+		f.After = page[len(page)-1].Name
+	}
+	for _, name := range doomed {
+		if err := a.remove(c.Context(), name); err != nil && !errors.Is(err, catalog.ErrNotFound) {
+			return nil, err
+		}
+	}
+	c.audit["databases"] = len(doomed)
+	if err := a.cfg.Store.DeleteGroup(c.Context(), c.org, g.Name); err != nil {
+		return nil, err
+	}
+	return groupOf(&g), nil
+}
+
+func (a *API) getGroupConfiguration(c *call) (any, error) {
+	g, err := a.cfg.Store.Group(c.org, c.p("group"))
+	return map[string]any{"delete_protection": g.Protected}, err
+}
+
+func (a *API) configureGroup(c *call) (any, error) {
+	var req struct {
+		DeleteProtection *bool `json:"delete_protection"`
+	}
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	g, err := a.cfg.Store.UpdateGroup(c.Context(), c.org, c.p("group"), func(g *catalog.Group) error {
+		if req.DeleteProtection != nil {
+			g.Protected = *req.DeleteProtection
+		}
+		return nil
+	})
+	return map[string]any{"delete_protection": g.Protected}, err
+}
+
+// Locations are kept as labels: all databases are where the server is.
+func (a *API) addLocation(c *call) (any, error) {
+	if _, err := tenant.ParseName(c.p("location")); err != nil {
+		return nil, fail(http.StatusBadRequest, "location %q is not the code of one", c.p("location"))
+	}
+	return a.changeGroup(c, func(g *catalog.Group) error {
+		if !slices.Contains(g.Locations, c.p("location")) {
+			g.Locations = append(g.Locations, c.p("location"))
+		}
+		return nil
+	})
+}
+
+func (a *API) removeLocation(c *call) (any, error) {
+	return a.changeGroup(c, func(g *catalog.Group) error {
+		i := slices.Index(g.Locations, c.p("location"))
+		switch {
+		case i < 0:
+			return fail(http.StatusNotFound, "the group has no location %s", c.p("location"))
+		case i == 0:
+			return fail(http.StatusUnprocessableEntity, "%s is the group's primary location", c.p("location"))
+		}
+		g.Locations = slices.Delete(g.Locations, i, i+1)
+		return nil
+	})
+}
+
+func (a *API) changeGroup(c *call, fn func(*catalog.Group) error) (any, error) {
+	g, err := a.cfg.Store.UpdateGroup(c.Context(), c.org, c.p("group"), fn)
+	if err != nil {
+		return nil, err
+	}
+	return groupOf(&g), nil
+}
+
+func (a *API) updateGroup(c *call) (any, error) {
+	_, err := a.cfg.Store.Group(c.org, c.p("group"))
+	return map[string]any{}, err // all groups are of the server's version
+}

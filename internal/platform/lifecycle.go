@@ -1,0 +1,260 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
+)
+
+// create makes a database. An empty one and a fork come into being at once; one
+// that is loaded is seen when it is complete. A crash leaves it whole or not at
+// all, see Recover.
+func (a *API) create(c *call, d catalog.Database, s *seed) (catalog.Database, error) {
+	ctx := c.Context()
+	if s == nil {
+		return a.createWith(ctx, d, func() error { return a.cfg.Databases.Create(ctx, d.Name) })
+	}
+	switch s.Type {
+	case "database":
+		return a.fork(c, d, s)
+	case "database_upload": // its file follows, see seedDatabase
+		return a.createWith(ctx, d, func() error { return a.cfg.Databases.Create(ctx, d.Name) })
+	case "dump":
+		file, err := a.uploaded(s.URL)
+		if err != nil {
+			return d, err
+		}
+		defer file.Close()
+		defer os.Remove(file.Name())
+		d.State = catalog.StateCreating
+		d, err = a.createWith(ctx, d, func() error {
+			if err := a.cfg.Databases.Create(ctx, d.Name); err != nil {
+				return err
+			}
+			_, err := a.cfg.Databases.LoadDump(ctx, d.Name, file, c.user)
+			return err
+		})
+		if err != nil {
+			return d, err
+		}
+		return a.cfg.Store.UpdateDatabase(ctx, d.Name, func(d *catalog.Database) error { d.State = catalog.StateReady; return nil })
+	}
+	return d, fail(http.StatusBadRequest, "seed.type %q is not one of database, database_upload, dump", s.Type)
+}
+
+func (a *API) fork(c *call, d catalog.Database, s *seed) (catalog.Database, error) {
+	ctx := c.Context()
+	name := s.Name
+	if name == "" {
+		name = s.Value
+	}
+	src, err := a.cfg.Store.Database(name)
+	if err != nil || src.Org != c.org || src.State != catalog.StateReady {
+		return d, fail(http.StatusNotFound, "the database to fork, %s, was not found", name)
+	}
+	f, err := a.cfg.Databases.Facts(ctx, name)
+	if err != nil {
+		return d, err
+	}
+	at, err := a.revision(ctx, name, point{s.Revision, s.Timestamp}, f.Revision)
+	if err != nil {
+		return d, err
+	}
+	d.Parent, d.ForkedAt = src.ID, at
+	if d.SizeLimit == 0 {
+		d.SizeLimit = src.SizeLimit
+	}
+	return a.createWith(ctx, d, func() error { return a.cfg.Databases.Fork(ctx, name, at, d.Name) })
+}
+
+// createWith adds the database to the catalog and then makes it. What failed
+// leaves nothing.
+func (a *API) createWith(ctx context.Context, d catalog.Database, make func() error) (catalog.Database, error) {
+	made, err := a.cfg.Store.CreateDatabase(ctx, d)
+	if err != nil {
+		return d, err
+	}
+	if err := make(); err != nil {
+		clean := context.WithoutCancel(ctx)
+		if errors.Is(err, tenant.ErrExists) { // without the catalog knowing of it: it is somebody's
+			return made, errors.Join(err, a.cfg.Store.RemoveDatabase(clean, d.Name))
+		}
+		return made, errors.Join(err, a.remove(clean, d.Name))
+	}
+	return made, nil
+}
+
+// remove deletes a database: nobody can use it from the first step on, and a
+// crash after that is taken up by Recover.
+func (a *API) remove(ctx context.Context, name string) error {
+	_, err := a.cfg.Store.UpdateDatabase(ctx, name, func(d *catalog.Database) error { d.State = catalog.StateDeleting; return nil })
+	if err != nil {
+		return err
+	}
+	if err := a.cfg.Databases.Delete(ctx, name); err != nil && !errors.Is(err, tenant.ErrNotFound) {
+		return err
+	}
+	return a.cfg.Store.RemoveDatabase(ctx, name)
+}
+
+// Recover makes the catalog and the databases agree after a crash: what was
+// being made or deleted is removed; databases that the catalog doesn't know, as
+// those made by a first push, join the default group; and names without a
+// database are forgotten.
+func (a *API) Recover(ctx context.Context) error {
+	unfinished, err := a.cfg.Store.Unfinished()
+	if err != nil {
+		return fmt.Errorf("platform: recover: %w", err)
+	}
+	for i := range unfinished {
+		if err := a.remove(ctx, unfinished[i].Name); err != nil {
+			return fmt.Errorf("platform: recover %s: %w", unfinished[i].Name, err)
+		}
+	}
+	known := &names{next: func(after string) ([]string, error) { return a.cfg.Store.AllNames(after, pageSize) }}
+	there := &names{next: func(after string) ([]string, error) { return a.cfg.Databases.List(ctx, after, pageSize) }}
+	for {
+		k, t := known.peek(), there.peek()
+		if err := errors.Join(known.err, there.err); err != nil {
+			return fmt.Errorf("platform: recover: %w", err)
+		}
+		switch {
+		case k == "" && t == "":
+			return nil
+		case t == "" || k != "" && k < t:
+			err = a.cfg.Store.RemoveDatabase(ctx, k)
+			known.pop()
+		case k == "" || t < k:
+			err = a.Adopt(ctx, t)
+			there.pop()
+		default:
+			known.pop()
+			there.pop()
+		}
+		if err != nil {
+			return fmt.Errorf("platform: recover: %w", err)
+		}
+	}
+}
+
+// Adopt adds databases to the default group that came into being without the
+// API.
+func (a *API) Adopt(ctx context.Context, names ...string) error {
+	return a.cfg.Store.AdoptDatabases(ctx, a.cfg.Org, catalog.DefaultGroup, names...)
+}
+
+// names reads a sorted list of names page by page.
+type names struct {
+	next  func(after string) ([]string, error)
+	page  []string
+	after string
+	end   bool
+	err   error
+}
+
+// peek returns the first name, "" at the end.
+func (n *names) peek() string {
+	if len(n.page) == 0 && !n.end && n.err == nil {
+		n.page, n.err = n.next(n.after)
+		n.end = len(n.page) == 0
+	}
+	if len(n.page) == 0 {
+		return ""
+	}
+	return n.page[0]
+}
+
+func (n *names) pop() {
+	n.after, n.page = n.page[0], n.page[1:]
+}
+
+// sweepEvery is how often expired databases are looked for. That their time is
+// over is seen by every request.
+const sweepEvery = 10 * time.Second
+
+// sweep removes expired databases until ctx ends.
+func (a *API) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := a.Expire(ctx); err != nil && ctx.Err() == nil {
+			a.cfg.Logger.Error("platform: remove expired databases", "err", err)
+		}
+	}
+}
+
+// Expire removes the databases whose time is over, and those that nobody has
+// used for as long as they say.
+func (a *API) Expire(ctx context.Context) error {
+	for {
+		list, err := a.cfg.Store.Expired(a.cfg.Now(), 100)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			break
+		}
+		for i := range list {
+			if err := a.expire(ctx, &list[i], "removed an expired database"); err != nil {
+				return err
+			}
+		}
+	}
+	list, err := a.cfg.Store.WithIdle()
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if d := &list[i]; a.idleFor(d) > d.Idle {
+			if err := a.expire(ctx, d, "removed a database that was idle for "+d.Idle.String()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *API) expire(ctx context.Context, d *catalog.Database, says string) error {
+	if err := a.remove(ctx, d.Name); err != nil {
+		return fmt.Errorf("%s: %w", d.Name, err)
+	}
+	a.mu.Lock()
+	delete(a.used, d.Name)
+	a.mu.Unlock()
+	return a.cfg.Store.Audit(ctx, catalog.AuditEntry{
+		Org: d.Org, Code: "db-expire", Message: says, Origin: "server", Author: "server",
+		Data: fmt.Appendf(nil, "{%q:%q}", "database", d.Name),
+	})
+}
+
+// Used notes that a database is being used.
+func (a *API) Used(name string) {
+	a.mu.Lock()
+	a.used[name] = a.cfg.Now()
+	a.mu.Unlock()
+}
+
+// idleFor returns for how long a database was not used. Nothing is known of the
+// time before the server's start.
+func (a *API) idleFor(d *catalog.Database) time.Duration {
+	a.mu.Lock()
+	last := a.used[d.Name]
+	a.mu.Unlock()
+	for _, t := range []time.Time{a.started, d.Created} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return a.cfg.Now().Sub(last)
+}

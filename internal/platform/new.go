@@ -1,0 +1,101 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+)
+
+// New returns the API of a catalog, after Recover. Close it.
+func New(ctx context.Context, cfg Config) (*API, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxUpload <= 0 {
+		cfg.MaxUpload = 1 << 30
+	}
+	if cfg.Org == "" {
+		cfg.Org = catalog.DefaultOrg
+	}
+	a := &API{cfg: cfg, done: make(chan struct{}), started: cfg.Now(), used: map[string]time.Time{}}
+	a.routes = a.table()
+	for _, rt := range a.routes {
+		if rt.path != "" {
+			rt.segments = strings.Split(rt.path, "/")
+		}
+	}
+	if err := cfg.Store.Bootstrap(ctx, cfg.Org); err != nil {
+		return nil, fmt.Errorf("platform: %w", err)
+	}
+	if err := os.RemoveAll(cfg.UploadDir); err != nil {
+		return nil, fmt.Errorf("platform: %w", err)
+	}
+	if err := os.MkdirAll(cfg.UploadDir, 0o700); err != nil {
+		return nil, fmt.Errorf("platform: %w", err)
+	}
+	if err := a.Recover(ctx); err != nil {
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.Background())
+	a.stop = stop
+	go func() {
+		defer close(a.done)
+		a.sweep(background)
+	}()
+	return a, nil
+}
+
+// Close ends the background work. It is safe to call twice.
+func (a *API) Close() {
+	a.stop()
+	<-a.done
+}
+
+// bearer returns the token of a request.
+func (c *call) bearer() catalog.Token {
+	scheme, token, _ := strings.Cut(c.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return catalog.Token(strings.TrimSpace(token))
+}
+
+// base returns the server's own URL, as the client knows it.
+func (c *call) base() string {
+	scheme := "http"
+	if c.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + c.Host
+}
+
+// addresses returns where a client finds a database: its host, and a URL. An
+// address without a name has no names below it, so that the path has to do.
+func (c *call) addresses(name string) (host, url string) {
+	url = c.base() + "/db/" + name
+	h, port, err := net.SplitHostPort(c.Host)
+	if err != nil {
+		h, port = c.Host, ""
+	}
+	switch ip := net.ParseIP(strings.Trim(h, "[]")); {
+	case c.api.cfg.Domain != "":
+		h = c.api.cfg.Domain
+	case ip != nil && ip.IsLoopback():
+		h = "localhost"
+	case ip != nil:
+		return c.Host + "/db/" + name, url
+	}
+	if host = name + "." + h; port != "" {
+		host = net.JoinHostPort(host, port)
+	}
+	return host, url
+}

@@ -1,0 +1,327 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
+)
+
+type orgJSON struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	Slug          string `json:"slug"`
+	Type          string `json:"type"`
+	Overages      bool   `json:"overages"`
+	BlockedReads  bool   `json:"blocked_reads"`
+	BlockedWrites bool   `json:"blocked_writes"`
+	PlanID        string `json:"plan_id"`
+}
+
+func orgOf(o *catalog.Org) orgJSON {
+	return orgJSON{ID: o.Slug, Name: o.Name, Slug: o.Slug, Type: "personal", Overages: o.Overages, PlanID: planName}
+}
+
+// planName is the plan that everybody has.
+const planName = "self-hosted"
+
+func (a *API) listOrgs(c *call) (any, error) {
+	orgs, err := a.cfg.Store.Orgs(c.user)
+	if err != nil {
+		return nil, err
+	}
+	list := []orgJSON{}
+	for i := range orgs {
+		list = append(list, orgOf(&orgs[i]))
+	}
+	return map[string]any{"organizations": list}, nil
+}
+
+func (a *API) createOrg(c *call) (any, error) {
+	var req struct{ Name, Slug string }
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	if req.Slug == "" {
+		req.Slug = req.Name
+	}
+	if _, err := tenant.ParseName(req.Slug); err != nil {
+		return nil, err
+	}
+	o, err := a.cfg.Store.CreateOrg(c.Context(), catalog.Org{Slug: req.Slug, Name: req.Name}, c.user)
+	if errors.Is(err, catalog.ErrExists) {
+		err = fail(http.StatusConflict, "organization %s already exists", req.Slug)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"organization": orgOf(&o)}, nil
+}
+
+func (a *API) updateOrg(c *call) (any, error) {
+	var req struct {
+		Overages *bool
+		Name     *string
+	}
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	o, err := a.cfg.Store.UpdateOrg(c.Context(), c.org, func(o *catalog.Org) error {
+		if req.Overages != nil {
+			o.Overages = *req.Overages
+		}
+		if req.Name != nil {
+			o.Name = *req.Name
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"organization": orgOf(&o)}, nil
+}
+
+func (a *API) deleteOrg(c *call) (any, error) {
+	if err := a.cfg.Store.DeleteOrg(c.Context(), c.org); err != nil {
+		return nil, err
+	}
+	return map[string]any{"organization": c.org}, nil
+}
+
+func memberJSON(m *catalog.Member) map[string]any {
+	return map[string]any{"username": m.Username, "email": m.Email, "role": m.Role.String()}
+}
+
+func (a *API) listMembers(c *call) (any, error) {
+	members, err := a.cfg.Store.Members(c.org)
+	if err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for i := range members {
+		list = append(list, memberJSON(&members[i]))
+	}
+	return map[string]any{"members": list}, nil
+}
+
+func (a *API) getMember(c *call) (any, error) {
+	members, err := a.cfg.Store.Members(c.org)
+	if err != nil {
+		return nil, err
+	}
+	for i := range members {
+		if members[i].Username == c.p("username") {
+			return map[string]any{"member": memberJSON(&members[i])}, nil
+		}
+	}
+	return nil, fail(http.StatusNotFound, "member %s not found", c.p("username"))
+}
+
+// roleOf reads a role that somebody gives: nobody gives more than they have.
+func (c *call) roleOf(s string) (catalog.Role, error) {
+	if s == "" {
+		s = member.String()
+	}
+	r, err := catalog.ParseRole(s)
+	if err != nil {
+		return r, fail(http.StatusBadRequest, "%v", err)
+	}
+	if r > c.role {
+		return r, fail(http.StatusForbidden, "the role %s is above yours, %s", r, c.role)
+	}
+	return r, nil
+}
+
+// mayChange fails for a member who is above the caller.
+func (a *API) mayChange(c *call, username string) error {
+	r, err := a.cfg.Store.Role(c.org, username)
+	if err == nil && r > c.role {
+		err = fail(http.StatusForbidden, "%s is %s, you are %s", username, r, c.role)
+	}
+	return err
+}
+
+func (a *API) addMember(c *call) (any, error) {
+	var req struct{ Member, Username, Email, Role string }
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	if req.Member == "" {
+		req.Member = req.Username
+	}
+	if req.Member == "" || len(req.Member) > 128 || strings.ContainsAny(req.Member, "/ \t\n") {
+		return nil, fail(http.StatusBadRequest, "member %q is not a username of 1 to 128 characters without spaces", req.Member)
+	}
+	return a.putMember(c, req.Member, req.Email, req.Role)
+}
+
+func (a *API) updateMember(c *call) (any, error) {
+	var req struct{ Role string }
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	if _, err := a.getMember(c); err != nil {
+		return nil, err
+	}
+	return a.putMember(c, c.p("username"), "", req.Role)
+}
+
+func (a *API) putMember(c *call, username, email, role string) (any, error) {
+	r, err := c.roleOf(role)
+	if err == nil {
+		err = a.mayChange(c, username)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.audit["username"], c.audit["role"] = username, r.String()
+	m := catalog.Member{Username: username, Email: email, Role: r}
+	if err := a.cfg.Store.PutMember(c.Context(), c.org, m); err != nil {
+		return nil, err
+	}
+	return map[string]any{"member": username, "username": username, "role": r.String()}, nil
+}
+
+func (a *API) removeMember(c *call) (any, error) {
+	if err := a.mayChange(c, c.p("username")); err != nil {
+		return nil, err
+	}
+	if err := a.cfg.Store.RemoveMember(c.Context(), c.org, c.p("username")); err != nil {
+		return nil, err
+	}
+	return map[string]any{"member": c.p("username")}, nil
+}
+
+func (a *API) listInvites(c *call) (any, error) {
+	invites, err := a.cfg.Store.Invites(c.org)
+	if err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for _, v := range invites {
+		list = append(list, map[string]any{"id": v.ID, "email": v.Email, "role": v.Role.String(), "created_at": v.Created, "accepted": false})
+	}
+	return map[string]any{"invites": list}, nil
+}
+
+// invite notes an invitation. Nothing is mailed: the secret is in the answer.
+func (a *API) invite(c *call) (any, error) {
+	var req struct{ Email, Role string }
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	if !strings.Contains(req.Email, "@") || len(req.Email) > 254 || strings.ContainsAny(req.Email, "/ \t\n") {
+		return nil, fail(http.StatusBadRequest, "email %q is not an address", req.Email)
+	}
+	r, err := c.roleOf(req.Role)
+	if err != nil {
+		return nil, err
+	}
+	c.audit["email"], c.audit["role"] = req.Email, r.String()
+	v, secret, err := a.cfg.Store.Invite(c.Context(), c.org, req.Email, r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"invited": map[string]any{
+		"id": v.ID, "email": v.Email, "role": r.String(), "organization": c.org, "token": string(secret), "created_at": v.Created,
+	}}, nil
+}
+
+func (a *API) deleteInvite(c *call) (any, error) {
+	return map[string]any{}, a.cfg.Store.DeleteInvite(c.Context(), c.org, c.p("email"))
+}
+
+func (a *API) auditLog(c *call) (any, error) {
+	page, err := c.query("page", 1, 1<<30)
+	if err != nil {
+		return nil, err
+	}
+	size, err := c.query("page_size", 10, 1000)
+	if err != nil {
+		return nil, err
+	}
+	entries, total, err := a.cfg.Store.AuditLog(c.org, page, size)
+	if err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for _, e := range entries {
+		list = append(list, map[string]any{
+			"code": e.Code, "message": e.Message, "origin": e.Origin, "author": e.Author, "created_at": e.Created, "data": e.Data,
+		})
+	}
+	return map[string]any{"audit_logs": list, "pagination": map[string]int{
+		"page": page, "page_size": size, "total_pages": (total + size - 1) / size, "total_rows": total,
+	}}, nil
+}
+
+func (a *API) orgUsage(c *call) (any, error) {
+	sum := usageJSON{}
+	databases := 0
+	err := a.each(c.Context(), catalog.Filter{Org: c.org}, func(d *catalog.Database) error {
+		f, err := a.cfg.Databases.Facts(c.Context(), d.Name)
+		if errors.Is(err, tenant.ErrNotFound) {
+			return nil // deleted meanwhile
+		}
+		sum.Storage += f.Size
+		databases++
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	groups, err := a.cfg.Store.Groups(c.org)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"organization": map[string]any{"uuid": c.org, "usage": map[string]any{
+		"rows_read": sum.RowsRead, "rows_written": sum.RowsWritten, "storage_bytes": sum.Storage, "bytes_synced": sum.BytesSynced,
+		"databases": databases, "groups": len(groups), "locations": 1,
+	}, "databases": []any{}}}, nil
+}
+
+// each calls fn for every database that a filter selects.
+func (a *API) each(ctx context.Context, f catalog.Filter, fn func(*catalog.Database) error) error {
+	f.Limit = pageSize
+	for {
+		page, err := a.cfg.Store.Databases(f)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			if err := errors.Join(ctx.Err(), fn(&page[i])); err != nil {
+				return err
+			}
+		}
+		if len(page) < f.Limit {
+			return nil
+		}
+		f.After = page[len(page)-1].Name
+	}
+}
+
+// What is about money has an honest answer: there is none to pay.
+func (a *API) invoices(*call) (any, error) { return map[string]any{"invoices": []any{}}, nil }
+
+func (a *API) plans(*call) (any, error) {
+	return map[string]any{"plans": []any{map[string]any{"name": planName, "price": "0", "prices": []any{}, "quotas": map[string]any{}}}}, nil
+}
+
+func (a *API) subscription(c *call) (any, error) {
+	return map[string]any{"subscription": map[string]any{"plan": planName, "overages": false, "timeline": ""}}, nil
+}
+
+func (a *API) locations(c *call) (any, error) {
+	const says = "This server"
+	if version, _, _ := cutSegment(c.URL.Path); version == "v2" {
+		return map[string]any{"locations": []any{map[string]any{"code": region, "description": says}}}, nil
+	}
+	return map[string]any{"locations": map[string]string{region: says}}, nil
+}
+
+func (a *API) user(c *call) (any, error) {
+	return map[string]any{"user": map[string]any{"username": c.user, "plan": planName, "email": ""}}, nil
+}

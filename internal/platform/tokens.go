@@ -1,0 +1,144 @@
+package platform
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/catalog"
+)
+
+// noToken is what a server answers that asks for none.
+const noToken = "none-needed"
+
+// claims reads what a token for a database shall allow.
+func (c *call) claims() (claims catalog.Claims, err error) {
+	q := c.URL.Query()
+	claims.Access = catalog.AccessFull
+	switch v := q.Get("authorization"); v {
+	case "", "full-access":
+	case "read-only":
+		claims.Access = catalog.AccessRead
+	default:
+		return claims, fail(http.StatusBadRequest, "authorization %q is not one of full-access, read-only", v)
+	}
+	if v := q.Get("access"); v != "" {
+		if claims.Access, err = catalog.ParseAccess(v); err != nil {
+			return claims, fail(http.StatusBadRequest, "%v", err)
+		}
+	}
+	claims.Subject = q.Get("subject")
+	claims.Issued = c.api.cfg.Now()
+	life, err := parseLifetime(q.Get("expiration"))
+	if life > 0 {
+		claims.Expires = claims.Issued.Add(life)
+	}
+	c.audit["access"], c.audit["expiration"] = claims.Access.String(), q.Get("expiration")
+	return claims, err
+}
+
+func (c *call) sign(claims catalog.Claims) (any, error) {
+	if c.api.cfg.Key == nil {
+		return map[string]any{"jwt": noToken}, nil
+	}
+	t, err := c.api.cfg.Key.Sign(claims)
+	return map[string]any{"jwt": string(t)}, err
+}
+
+func (a *API) createDatabaseToken(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	claims, err := c.claims()
+	if err != nil {
+		return nil, err
+	}
+	claims.Database, claims.Epoch = d.Name, d.Epoch
+	return c.sign(claims)
+}
+
+func (a *API) createGroupToken(c *call) (any, error) {
+	g, err := a.cfg.Store.Group(c.org, c.p("group"))
+	if err != nil {
+		return nil, err
+	}
+	claims, err := c.claims()
+	if err != nil {
+		return nil, err
+	}
+	claims.Org, claims.Group, claims.Epoch = g.Org, g.Name, g.Epoch
+	return c.sign(claims)
+}
+
+func (a *API) rotateDatabase(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{}, a.cfg.Store.RotateDatabase(c.Context(), d.Name)
+}
+
+func (a *API) rotateGroup(c *call) (any, error) {
+	return map[string]any{}, a.cfg.Store.RotateGroup(c.Context(), c.org, c.p("group"))
+}
+
+func (a *API) listAPITokens(c *call) (any, error) {
+	tokens, err := a.cfg.Store.APITokens(c.user)
+	if err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for _, t := range tokens {
+		j := map[string]any{"id": t.ID, "dbId": t.ID, "name": t.Name, "created_at": t.Created}
+		if !t.Expires.IsZero() {
+			j["expires_at"] = t.Expires
+		}
+		list = append(list, j)
+	}
+	return map[string]any{"tokens": list}, nil
+}
+
+// createAPIToken answers in the form of the first version of the API, or in that
+// of the second, which Turso's command line reads.
+func (a *API) createAPIToken(c *call) (any, error) {
+	life, err := parseLifetime(c.URL.Query().Get("expiration"))
+	if err != nil {
+		return nil, err
+	}
+	t := catalog.APIToken{Name: c.p("token"), Username: c.user}
+	if len(t.Name) > 128 {
+		return nil, fail(http.StatusBadRequest, "the name of an API token has at most 128 bytes")
+	}
+	if life > 0 {
+		t.Expires = a.cfg.Now().Add(life)
+	}
+	t, secret, err := a.cfg.Store.CreateAPIToken(c.Context(), t)
+	if errors.Is(err, catalog.ErrExists) {
+		err = fail(http.StatusConflict, "an API token named %s already exists", t.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if version, _, _ := cutSegment(c.URL.Path); version == "v2" {
+		return map[string]any{"token": map[string]any{"id": t.ID, "name": t.Name, "value": string(secret)}}, nil
+	}
+	return map[string]any{"id": t.ID, "name": t.Name, "token": string(secret)}, nil
+}
+
+func (a *API) revokeAPIToken(c *call) (any, error) {
+	if err := a.cfg.Store.RevokeAPIToken(c.Context(), c.user, c.p("token")); err != nil {
+		return nil, err
+	}
+	return map[string]any{"token": c.p("token")}, nil
+}
+
+// validate says until when the caller's token is good: seconds since 1970, or -1
+// for ever.
+func (a *API) validate(c *call) (any, error) {
+	exp := int64(-1)
+	if t, err := a.cfg.Store.APIToken(c.bearer()); err == nil && !t.Expires.IsZero() {
+		exp = t.Expires.Truncate(time.Second).Unix()
+	}
+	return map[string]any{"exp": exp}, nil
+}
