@@ -15,7 +15,7 @@ func (k *Capture) blobWritten(r *relation, p *sqlite.PreUpdate) (Event, error) {
 	if r.kind != relShadow || r.NoRowid {
 		return Event{}, fmt.Errorf("%w: incremental blob writes; use UPDATE", ErrUnsupported)
 	}
-	old, err := k.row(r, p, p.Old)
+	old, err := k.copyRow(r, p, p.Old)
 	return Event{
 		Op: OpUpdate, Effect: true, Table: &r.Table, RowID: p.OldRowID, NewRowID: p.OldRowID,
 		Old: old, Known: r.known(), waits: true,

@@ -27,6 +27,9 @@ type Options struct {
 	// PassGuards spares the connection the cost of the guards. Nobody else may
 	// turn triggers on or off there.
 	PassGuards bool
+	// Pack keeps inserts and deletes encoded: what Finish returns is to be
+	// appended as a whole, or unpacked.
+	Pack bool
 	// ReadOnly refuses every write of a user with ErrReadOnly.
 	ReadOnly bool
 	// MaxBytes bounds the values that a transaction records, however many
@@ -51,8 +54,9 @@ type Capture struct {
 	// renumbered, if not nil, refuses changes to rows that have no key: their
 	// rowids can't be trusted.
 	renumbered error
-	attaches   bool // a statement that attaches another file was prepared
-	attached   bool // and one that writes came after it
+	attaches   bool           // a statement that attaches another file was prepared
+	attached   bool           // and one that writes came after it
+	row        []sqlite.Value // scratch of packRow
 	recording
 	inFlight
 }
@@ -60,6 +64,7 @@ type Capture struct {
 // recording is a capture's state about the running transaction.
 type recording struct {
 	events  []Event
+	pack    pack
 	slab    []sqlite.Value // for values to come
 	seqs    []Sequence
 	marks   []savepoint
@@ -74,16 +79,16 @@ type recording struct {
 type inFlight struct {
 	cur       *facts
 	before    int64 // total changes
-	start     int   // len(events)
+	start     position
 	suspended bool
 	objects   map[string]string // the schema before a DDL statement
 	again     bool              // an insert is the second half of an update, see Event.again
 }
 
 type savepoint struct {
-	name   string
-	events int
-	ddl    int // schema changes so far
+	name string
+	at   position
+	ddl  int // schema changes so far
 }
 
 // Attach installs capture on a connection.
@@ -110,7 +115,7 @@ func (k *Capture) Begin() error {
 func (k *Capture) Discard() {
 	k.conn.ForgetRows()
 	k.slab = nil
-	k.events, k.seqs, k.marks = nil, nil, k.marks[:0]
+	k.events, k.pack, k.seqs, k.marks = nil, pack{}, nil, k.marks[:0]
 	k.err, k.cur, k.suspended, k.objects, k.dirty, k.bytes = nil, nil, false, nil, false, 0
 	if k.altered {
 		k.altered = false
@@ -163,7 +168,7 @@ func (k *Capture) Before(st *sqlite.Stmt) error {
 	if err := k.flush(); err != nil {
 		return err
 	}
-	k.cur, k.before, k.start = f, k.conn.TotalChanges(), len(k.events)
+	k.cur, k.before, k.start = f, k.conn.TotalChanges(), k.here()
 	if f.ddl {
 		return k.beforeDDL(f)
 	}
@@ -289,7 +294,7 @@ func (k *Capture) spend(vals []sqlite.Value) {
 	}
 	if k.bytes > k.opt.MaxBytes && k.err == nil {
 		k.err = ErrTooMuch
-		k.events = nil
+		k.events, k.pack = nil, pack{}
 		k.conn.Interrupt()
 	}
 }
@@ -332,7 +337,7 @@ func readSequence(c *sqlite.Conn, table string) (int64, error) {
 
 // Savepoint notes that a savepoint was set.
 func (k *Capture) Savepoint(name string) {
-	k.marks = append(k.marks, savepoint{name, len(k.events), k.countDDL()})
+	k.marks = append(k.marks, savepoint{name, k.here(), k.countDDL()})
 }
 
 // CheckRollbackTo refuses ROLLBACK TO a savepoint across a schema change.
@@ -346,7 +351,7 @@ func (k *Capture) CheckRollbackTo(name string) error {
 // RollbackTo forgets what was recorded since a savepoint.
 func (k *Capture) RollbackTo(name string) {
 	if i := k.mark(name); i >= 0 {
-		k.events = k.events[:k.marks[i].events]
+		k.backTo(k.marks[i].at)
 		k.marks = k.marks[:i+1]
 		k.schema.forget()
 	}
@@ -393,12 +398,12 @@ func (k *Capture) Finish() (*Change, error) {
 			return nil, err
 		}
 	}
-	if len(k.events) == 0 {
+	if len(k.events) == 0 && k.pack.n == 0 {
 		k.seqs = nil
 		return nil, nil
 	}
-	c := &Change{Events: k.events, Sequences: k.seqs}
-	k.events, k.seqs = nil, nil
+	c := &Change{Events: k.events, Sequences: k.seqs, packed: k.pack}
+	k.events, k.seqs, k.pack = nil, nil, pack{}
 	for i := range c.Sequences {
 		v, err := readSequence(k.conn, c.Sequences[i].Table)
 		if err != nil {
@@ -424,6 +429,6 @@ func (k *Capture) flush() error {
 // Abandon forgets what was recorded since the last Finish; call it when that
 // much was rolled back, and the transaction goes on.
 func (k *Capture) Abandon() error {
-	k.events, k.seqs, k.cur, k.dirty, k.err = nil, nil, nil, false, nil
+	k.events, k.pack, k.seqs, k.cur, k.dirty, k.err = nil, pack{}, nil, nil, false, nil
 	return k.schema.refresh()
 }

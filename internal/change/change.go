@@ -112,6 +112,7 @@ type Sequence struct {
 type Change struct {
 	Events    []Event
 	Sequences []Sequence
+	packed    pack // see Options.Pack
 }
 
 // Undoable reports whether Undo can take the change back row by row.

@@ -55,10 +55,13 @@ type encoder struct {
 	lastIx int
 }
 
-// Append appends the change's encoding to dst.
+// Append appends the change's encoding to dst. A packed change has ViewFull only.
 func (c *Change) Append(dst []byte, view View) []byte {
-	e := &encoder{view: view}
-	n := 0
+	if c.packed.n > 0 && view != ViewFull {
+		panic("change: another view of a change that is packed")
+	}
+	e := &encoder{view: view, tables: slices.Clip(c.packed.tables)}
+	n := c.packed.n
 	for i := range c.Events {
 		if ev := &c.Events[i]; e.selects(ev) {
 			n++
@@ -76,11 +79,9 @@ func (c *Change) Append(dst []byte, view View) []byte {
 	e.b = wire.AppendBytes(append(dst, byte(view)), dict)
 	e.b = binary.AppendUvarint(e.b, uint64(n))
 	e.b = slices.Grow(e.b, e.size(c))
-	for i := range c.Events {
-		if ev := &c.Events[i]; e.selects(ev) {
-			e.event(ev)
-		}
-	}
+	e.events(c.Events[:c.packed.at])
+	e.b = append(e.b, c.packed.b...)
+	e.events(c.Events[c.packed.at:])
 	seqs := c.Sequences
 	if view == ViewIntents || view == ViewStrict {
 		seqs = nil
@@ -94,12 +95,20 @@ func (c *Change) Append(dst []byte, view View) []byte {
 	return e.b
 }
 
+func (e *encoder) events(list []Event) {
+	for i := range list {
+		if ev := &list[i]; e.selects(ev) {
+			e.event(ev)
+		}
+	}
+}
+
 // Size returns about how many bytes the change's encoding takes.
 func (c *Change) Size() int { return (&encoder{view: ViewFull}).size(c) }
 
 // size returns about how many bytes the selected events will take.
 func (e *encoder) size(c *Change) int {
-	n := 0
+	n := len(c.packed.b)
 	for i := range c.Events {
 		ev := &c.Events[i]
 		if !e.selects(ev) {

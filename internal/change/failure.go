@@ -10,18 +10,18 @@ import (
 // triggers wrote, and keeps the count when they are taken back. So if it moved,
 // the rows themselves are looked at.
 func (k *Capture) afterFailure() error {
-	if k.start >= len(k.events) {
+	if k.start.events >= len(k.events) && k.start.packed >= k.pack.n {
 		return nil
 	}
 	stays := false
 	if k.conn.TotalChanges() != k.before {
 		var err error
-		if stays, err = k.wasKept(k.events[k.start:]); err != nil {
+		if stays, err = k.wasKept(k.since(k.start)); err != nil {
 			return err
 		}
 	}
 	if !stays {
-		k.events = k.events[:k.start]
+		k.backTo(k.start)
 	}
 	return nil
 }

@@ -23,12 +23,18 @@ func (k *Capture) hook(p *sqlite.PreUpdate) {
 	if r.skip || k.inDDLOf(r) {
 		return
 	}
+	if k.packable(r, p) {
+		if err := k.packRow(r, p); err != nil {
+			k.err = captureError(r, err)
+		}
+		return
+	}
 	ev := Event{Table: &r.Table, Effect: true, RowID: p.OldRowID, NewRowID: p.NewRowID}
 	var err error
 	switch p.Op {
 	case sqlite.Insert:
 		ev.Op, ev.RowID = OpInsert, p.NewRowID
-		ev.New, err = k.row(r, p, p.New)
+		ev.New, err = k.copyRow(r, p, p.New)
 	case sqlite.Delete:
 		if p.BlobWrite() >= 0 {
 			if ev, err = k.blobWritten(r, p); err == nil {
@@ -37,17 +43,17 @@ func (k *Capture) hook(p *sqlite.PreUpdate) {
 			break
 		}
 		ev.Op, ev.NewRowID = OpDelete, p.OldRowID
-		ev.Old, err = k.row(r, p, p.Old)
+		ev.Old, err = k.copyRow(r, p, p.Old)
 		ev.Known = r.known()
 	default:
 		ev.Op = OpUpdate
-		if ev.Old, err = k.row(r, p, p.Old); err == nil {
-			ev.New, err = k.row(r, p, p.New)
+		if ev.Old, err = k.copyRow(r, p, p.Old); err == nil {
+			ev.New, err = k.copyRow(r, p, p.New)
 		}
 		ev.diff(r)
 	}
 	if err != nil {
-		k.err = fmt.Errorf("change: capture a row of %s: %w", r.Name, err)
+		k.err = captureError(r, err)
 		return
 	}
 	if r.NoRowid {
@@ -59,6 +65,16 @@ func (k *Capture) hook(p *sqlite.PreUpdate) {
 		return
 	}
 	k.add(r, ev, p.Depth())
+}
+
+func captureError(r *relation, err error) error {
+	return fmt.Errorf("change: capture a row of %s: %w", r.Name, err)
+}
+
+// meant reports whether a row change at some depth of triggers is what the user
+// did, rather than a consequence.
+func (k *Capture) meant(depth int) bool {
+	return depth == 0 || depth == 1 && k.cur != nil && k.cur.view
 }
 
 // add appends an event, as an intent too if the user meant it.
@@ -74,14 +90,14 @@ func (k *Capture) add(r *relation, ev Event, depth int) {
 		k.dirty = true // a trigger may have fed a full-text index
 		fallthrough
 	default:
-		ev.Intent = depth == 0 || depth == 1 && f != nil && f.view
+		ev.Intent = k.meant(depth)
 	}
 	k.push(ev)
 }
 
 // deletedLast reports whether the running statement's last event on r is a delete.
 func (k *Capture) deletedLast(r *relation) bool {
-	for i := len(k.events) - 1; i >= k.start; i-- {
+	for i := len(k.events) - 1; i >= k.start.events; i-- {
 		if e := &k.events[i]; e.Effect && e.Table == &r.Table {
 			return e.Op == OpDelete
 		}
@@ -99,8 +115,8 @@ func (k *Capture) inDDLOf(r *relation) bool {
 	return f.drops == "" || r.kind == relShadow || r.Name == f.drops
 }
 
-// row reads the row that get sees.
-func (k *Capture) row(r *relation, p *sqlite.PreUpdate, get func(int) (sqlite.Value, error)) ([]sqlite.Value, error) {
+// copyRow reads the row that get sees.
+func (k *Capture) copyRow(r *relation, p *sqlite.PreUpdate, get func(int) (sqlite.Value, error)) ([]sqlite.Value, error) {
 	vals := k.values(len(r.cids))
 	for i, cid := range r.cids {
 		v, err := get(cid)

@@ -189,7 +189,7 @@ func checkSize(ch *change.Change) error {
 	if ch.Size() < maxBody-1<<20 {
 		return nil
 	}
-	body := ch.Append(nil, change.ViewIntents)
+	body := ch.Unpacked().Append(nil, change.ViewIntents)
 	if len(body) > maxTransaction {
 		return fmt.Errorf("%w: a transaction of %d bytes, a server takes %d: write less in one transaction", ErrQuota, len(body), maxTransaction)
 	}

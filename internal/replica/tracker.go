@@ -27,7 +27,7 @@ type Tracker struct {
 // Attach makes a connection capture. It must come before anything is prepared
 // on the connection.
 func (r *Replica) Attach(c *sqlite.Conn) (*Tracker, error) {
-	k, err := change.Attach(c, change.Options{Guard: true, PassGuards: true, ReadOnly: r.cfg.Mode == PullOnly})
+	k, err := change.Attach(c, change.Options{Guard: true, PassGuards: true, Pack: true, ReadOnly: r.cfg.Mode == PullOnly})
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,9 @@ func (t *Tracker) BeforeCommit() error {
 		return fmt.Errorf("%w: another program changed the schema: sync before the next schema change", ErrDiverged)
 	}
 	if t.strict {
-		t.captured = ch
+		if ch != nil {
+			t.captured = ch.Unpacked()
+		}
 		return ErrStrictCaptured
 	}
 	if ch == nil {

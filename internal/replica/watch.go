@@ -115,7 +115,7 @@ func (w *watchers) local(ch *change.Change) {
 	if w == nil || !w.any() {
 		return
 	}
-	w.publish(rowChanges(ch, false))
+	w.publish(rowChanges(ch.Unpacked(), false))
 }
 
 func rowChanges(ch *change.Change, remote bool) []RowChange {

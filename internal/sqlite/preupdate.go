@@ -186,6 +186,24 @@ func (p *PreUpdate) New(i int) (Value, error) {
 	return p.c.copyTo(&p.slab, m), nil
 }
 
+// OldRaw is Old without a copy: the value is valid only during the callback.
+func (p *PreUpdate) OldRaw(i int) (Value, error) {
+	m, err := p.old(i)
+	if err != nil {
+		return Value{}, err
+	}
+	return p.c.viewCell(m), nil
+}
+
+// NewRaw is New without a copy: the value is valid only during the callback.
+func (p *PreUpdate) NewRaw(i int) (Value, error) {
+	m, err := p.new(i)
+	if err != nil {
+		return Value{}, err
+	}
+	return p.c.viewCell(m), nil
+}
+
 func (p *PreUpdate) old(i int) (*lib.TMem, error) {
 	if !p.live {
 		return nil, misuse("pre-update row after its callback")
@@ -214,6 +232,15 @@ func (c *Conn) copyCell(m *lib.TMem) Value { return c.copyTo(nil, m) }
 
 // copyTo copies a value into a slab, or by itself if there is none.
 func (c *Conn) copyTo(s *slab, m *lib.TMem) Value {
+	v := c.viewCell(m)
+	if v.Kind >= KindText {
+		v.B = s.keep(v.B)
+	}
+	return v
+}
+
+// viewCell returns a value whose bytes are SQLite's.
+func (c *Conn) viewCell(m *lib.TMem) Value {
 	if m == nil {
 		return Value{}
 	}
@@ -223,7 +250,7 @@ func (c *Conn) copyTo(s *slab, m *lib.TMem) Value {
 	case KindFloat:
 		return Real(cellFloat(m))
 	case KindText, KindBlob:
-		return Value{Kind: k, B: s.keep(c.cellBytes(m, k))}
+		return Value{Kind: k, B: c.cellBytes(m, k)}
 	}
 	return Value{}
 }
