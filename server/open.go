@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
-	"sync"
 
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/history"
@@ -29,9 +28,6 @@ type stored struct {
 	catalog *catalog.Store
 	api     *platform.API
 
-	log      *slog.Logger
-	adopting sync.WaitGroup
-
 	draining context.Context // ends when requests shall no longer wait
 	drain    context.CancelFunc
 }
@@ -44,7 +40,7 @@ func openDatabases(cfg Config, key *catalog.Key) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &stored{history: store, log: cfg.Logger}
+	d := &stored{history: store}
 	d.draining, d.drain = context.WithCancel(context.Background())
 	if err := d.open(cfg, key); err != nil {
 		return nil, errors.Join(err, d.Close(context.Background()))
@@ -76,15 +72,8 @@ func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
 	return err
 }
 
-// created adds a database to the catalog that a client has made. A crash before
-// it is there costs nothing: the next start adds it.
-func (d *stored) created(name string) {
-	d.adopting.Go(func() {
-		if err := d.api.Adopt(context.Background(), name); err != nil {
-			d.log.Error("catalog: add a database", "db", name, "err", err)
-		}
-	})
-}
+// created adds a database to the catalog that a client has made.
+func (d *stored) created(name string) { d.api.Adopt(name) }
 
 // limit returns the size that a database may have, in bytes; 0 if it has no
 // limit of its own.
@@ -128,7 +117,6 @@ func (d *stored) Close(ctx context.Context) error {
 	if d.Manager != nil {
 		errs = append(errs, d.Manager.Close(ctx))
 	}
-	d.adopting.Wait()
 	if d.catalog != nil {
 		errs = append(errs, d.catalog.Close())
 	}

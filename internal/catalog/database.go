@@ -66,39 +66,41 @@ func scanDatabase(st *sqlite.Stmt) Database {
 // CreateDatabase adds a database, with an ID, an epoch and the time of its
 // creation if it has none. Its group must exist.
 func (s *Store) CreateDatabase(ctx context.Context, d Database) (Database, error) {
-	return s.create(ctx, d, "")
+	err := s.update(ctx, func(t *tx) error {
+		return t.insertDatabase(&d, "INSERT INTO", s.now())
+	})
+	return d, named(err, "database "+d.Name)
 }
 
 // AdoptDatabases adds databases that have come into being without the catalog,
 // as by a first push, to a group. Those that are there already are left alone.
 func (s *Store) AdoptDatabases(ctx context.Context, org, group string, names ...string) error {
-	for _, name := range names {
-		if _, err := s.create(ctx, Database{Name: name, Org: org, Group: group}, "OR IGNORE"); err != nil {
-			return err
+	return s.update(ctx, func(t *tx) error {
+		for _, name := range names {
+			if err := t.insertDatabase(&Database{Name: name, Org: org, Group: group}, "INSERT OR IGNORE INTO", s.now()); err != nil {
+				return named(err, "database "+name)
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-func (s *Store) create(ctx context.Context, d Database, or string) (Database, error) {
+func (t *tx) insertDatabase(d *Database, insert string, now time.Time) (err error) {
 	if d.ID == "" {
 		d.ID = uuid.NewString()
 	}
 	if d.Created.IsZero() {
-		d.Created = s.now()
+		d.Created = now
 	}
 	d.Created = fromMillis(millis(d.Created))
-	err := s.update(ctx, func(t *tx) (err error) {
-		if d.Epoch, err = t.nextEpoch(); err != nil {
-			return err
-		}
-		t.touched = append(t.touched, d.Name)
-		_, err = exec(t.Conn, "INSERT "+or+" INTO databases ("+databaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			d.Name, d.ID, d.Org, d.Group, int(d.State), d.Parent, int64(d.ForkedAt), d.Created, d.Expires, d.Idle,
-			d.SizeLimit, d.BlockReads, d.BlockWrites, d.AllowAttach, d.Protected, d.Epoch, d.Rotated)
-		return kind(err, "group "+d.Group)
-	})
-	return d, named(err, "database "+d.Name)
+	if d.Epoch, err = t.nextEpoch(); err != nil {
+		return err
+	}
+	t.touched = append(t.touched, d.Name)
+	_, err = exec(t.Conn, insert+" databases ("+databaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		d.Name, d.ID, d.Org, d.Group, int(d.State), d.Parent, int64(d.ForkedAt), d.Created, d.Expires, d.Idle,
+		d.SizeLimit, d.BlockReads, d.BlockWrites, d.AllowAttach, d.Protected, d.Epoch, d.Rotated)
+	return kind(err, "group "+d.Group)
 }
 
 // Database returns what the catalog keeps of a database.

@@ -60,9 +60,13 @@ type API struct {
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the background work has ended
 
-	started time.Time
-	mu      sync.Mutex
-	used    map[string]time.Time // when databases with an idle time were used last; guarded by mu
+	started  time.Time
+	adopt    chan struct{} // tells that there are orphans
+	adopting sync.Mutex    // held while orphans are added to the catalog
+
+	mu      sync.Mutex           // guards what follows
+	used    map[string]time.Time // when databases with an idle time were used last
+	orphans []string             // databases that the catalog may not have yet
 }
 
 // maxBody is the largest request body but for uploads, in bytes.
@@ -174,6 +178,9 @@ func (a *API) serve(c *call) (any, error) {
 		if c.role == catalog.RoleNone {
 			return nil, fail(http.StatusNotFound, "organization %s not found, or you are not a member of it", c.org)
 		}
+	}
+	if err := a.adoptOrphans(c.Context()); err != nil {
+		return nil, err
 	}
 	if c.role < rt.role {
 		return nil, fail(http.StatusForbidden, "this needs the role %s in %s, yours is %s", rt.role, c.org, c.role)

@@ -131,7 +131,7 @@ func (a *API) Recover(ctx context.Context) error {
 			err = a.cfg.Store.RemoveDatabase(ctx, k)
 			known.pop()
 		case k == "" || t < k:
-			err = a.Adopt(ctx, t)
+			err = a.cfg.Store.AdoptDatabases(ctx, a.cfg.Org, catalog.DefaultGroup, t)
 			there.pop()
 		default:
 			known.pop()
@@ -143,10 +143,36 @@ func (a *API) Recover(ctx context.Context) error {
 	}
 }
 
-// Adopt adds databases to the default group that came into being without the
-// API.
-func (a *API) Adopt(ctx context.Context, names ...string) error {
-	return a.cfg.Store.AdoptDatabases(ctx, a.cfg.Org, catalog.DefaultGroup, names...)
+// Adopt adds a database to the default group that came into being without the
+// API. It doesn't wait: what a crash loses, Recover finds.
+func (a *API) Adopt(name string) {
+	a.mu.Lock()
+	a.orphans = append(a.orphans, name)
+	a.mu.Unlock()
+	select {
+	case a.adopt <- struct{}{}:
+	default: // somebody is about to look
+	}
+}
+
+// adoptOrphans makes sure that the catalog has all databases that there are.
+func (a *API) adoptOrphans(ctx context.Context) error {
+	a.adopting.Lock()
+	defer a.adopting.Unlock()
+	a.mu.Lock()
+	list := a.orphans
+	a.orphans = nil
+	a.mu.Unlock()
+	if len(list) == 0 {
+		return nil
+	}
+	err := a.cfg.Store.AdoptDatabases(ctx, a.cfg.Org, catalog.DefaultGroup, list...)
+	if err != nil {
+		a.mu.Lock()
+		a.orphans = append(a.orphans, list...)
+		a.mu.Unlock()
+	}
+	return err
 }
 
 // names reads a sorted list of names page by page.
@@ -178,7 +204,7 @@ func (n *names) pop() {
 // over is seen by every request.
 const sweepEvery = 10 * time.Second
 
-// sweep removes expired databases until ctx ends.
+// sweep adopts databases, and removes expired ones, until ctx ends.
 func (a *API) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -186,6 +212,11 @@ func (a *API) sweep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-a.adopt:
+			if err := a.adoptOrphans(ctx); err != nil && ctx.Err() == nil {
+				a.cfg.Logger.Error("platform: add databases to the catalog", "err", err)
+			}
+			continue
 		case <-tick.C:
 		}
 		if err := a.Expire(ctx); err != nil && ctx.Err() == nil {

@@ -26,7 +26,7 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	if cfg.Org == "" {
 		cfg.Org = catalog.DefaultOrg
 	}
-	a := &API{cfg: cfg, done: make(chan struct{}), started: cfg.Now(), used: map[string]time.Time{}}
+	a := &API{cfg: cfg, done: make(chan struct{}), started: cfg.Now(), used: map[string]time.Time{}, adopt: make(chan struct{}, 1)}
 	a.routes = a.table()
 	for _, rt := range a.routes {
 		if rt.path != "" {
