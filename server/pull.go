@@ -64,6 +64,8 @@ func (s *Server) pullUpdates(w *recorder, r *http.Request) error {
 	case errors.Is(err, tenant.ErrPages):
 		return &problem{code: CodeUnsupported, err: err, message: "Turso's sync clients can't use this database: " +
 			strings.TrimPrefix(err.Error(), tenant.ErrPages.Error()+": ") + "; use SQL over HTTP, or an agentdb client, or keep that in another database"}
+	case errors.Is(err, tenant.ErrQuery):
+		return &problem{code: CodeMalformed, err: err, message: "the query of the partial sync fails: " + strings.TrimPrefix(err.Error(), tenant.ErrQuery.Error()+": ")}
 	case errors.Is(err, tenant.ErrMalformed):
 		return badPull(err)
 	case err != nil:

@@ -205,6 +205,101 @@ func TestPullPages(t *testing.T) {
 	}
 }
 
+// sparse runs a query on those pages alone: the others are zero.
+func (p *pages) sparse(t *testing.T, sql string) string {
+	t.Helper()
+	full := &pages{size: p.size, pages: map[uint64][]byte{}}
+	for no := range p.size {
+		full.pages[no] = make([]byte, 4096)
+	}
+	maps.Copy(full.pages, p.pages)
+	var file []byte
+	for no := range p.size {
+		file = append(file, full.pages[no]...)
+	}
+	path := filepath.Join(t.TempDir(), "x.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := sqlite.Open(path, sqlite.Options{NoWAL: true, NoForeignKeys: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	text, err := c.QueryText(sql)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return text
+}
+
+// A query selects the pages that it reads, and those are enough to run it.
+func TestPullByQuery(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE big(id INTEGER PRIMARY KEY, k TEXT, x BLOB)", "CREATE INDEX by_k ON big(k)", "CREATE TABLE other(big INTEGER REFERENCES big, y)",
+		"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 4000) INSERT INTO big SELECT n, 'k' || n % 100, randomblob(900) FROM c",
+		"INSERT INTO big VALUES (9999, 'large', randomblob(100000))", "INSERT INTO other VALUES (7, 'seven'), (8, 'eight')")
+	before, _, _ := s.pull("x", "", nil)
+	for query, most := range map[string]int{
+		"SELECT count(*) || max(hex(x)) FROM big WHERE id < 10":                      12,
+		"SELECT group_concat(hex(x)) FROM big WHERE k = 'k5'":                        60,
+		"SELECT hex(x) FROM big WHERE id = 9999":                                     40,
+		"SELECT group_concat(y || hex(b.x)) FROM other o JOIN big b ON b.id = o.big": 12,
+		"SELECT 1":                 6,
+		"SELECT count(x) FROM big": 1200,
+		" SELECT sum(n) FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 9) SELECT n FROM c); ": 6,
+	} {
+		p, status, body := s.pull("x", "", str(7, query))
+		if status != 200 {
+			t.Errorf("%s: %d %s", query, status, body)
+			continue
+		}
+		if len(p.pages) > most || p.size != before.size || p.revision == "" {
+			t.Errorf("%s: %d pages of %d, at most %d are needed", query, len(p.pages), p.size, most)
+		}
+		if got, want := p.sparse(t, query), before.query(t, query); got != want {
+			t.Errorf("%s: %.80s, want %.80s", query, got, want)
+		}
+	}
+	// A page more at the same revision, and what has changed since, whatever
+	// the query was.
+	p, _, _ := s.pull("x", "", str(7, "SELECT x FROM big WHERE id = 1"))
+	s.pipeline("", "UPDATE big SET x = 'new' WHERE id IN (1, 3000)")
+	if at, _, _ := s.pull("x", "", append(str(2, p.revision), str(7, "SELECT x FROM big WHERE id = 3000")...)); at.sparse(t, "SELECT hex(x) FROM big WHERE id = 3000") != before.query(t, "SELECT hex(x) FROM big WHERE id = 3000") {
+		t.Error("a query at a revision sees another")
+	}
+	if now, _, _ := s.pull("x", "", append(str(3, p.revision), str(7, "SELECT 1")...)); now.on(before).query(t, "SELECT x FROM big WHERE id = 3000") != "new" {
+		t.Error("a change that the query doesn't touch is not sent")
+	}
+}
+
+func TestPullByQueryStaysInside(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true, Limits: server.Limits{StatementTimeout: 300 * time.Millisecond}})
+	s.pipeline("", "CREATE TABLE t(x)", "INSERT INTO t VALUES (1)")
+	for query, why := range map[string]string{
+		"ATTACH ':memory:' AS a": "", "ATTACH '/etc/passwd' AS a": "", "PRAGMA user_version": "", "PRAGMA journal_mode=WAL": "",
+		"PRAGMA writable_schema=1": "", "SELECT * FROM pragma_database_list": "", "INSERT INTO t VALUES (2)": "", "DELETE FROM t": "",
+		"CREATE TABLE u(x)": "", "CREATE TEMP TABLE u(x)": "", "BEGIN": "", "VACUUM": "", "VACUUM INTO '/tmp/x'": "", "SELECT load_extension('x')": "",
+		"SELECT 1; SELECT 2": "one statement", "": "", "-- nothing": "one statement", "SELECT nope FROM t": "no such column", "SELECT FROM": "syntax",
+		endless:                                "longer than",
+		"INSERT INTO t VALUES (2) RETURNING x": "", "SELECT writefile('/tmp/x', 'x')": "no such function",
+	} {
+		if query == "" {
+			continue // is none
+		}
+		if _, status, body := s.pull("x", "", str(7, query)); status != 400 || !strings.Contains(body, "partial sync") || !strings.Contains(body, why) {
+			t.Errorf("%s: %d %s", query, status, body)
+		}
+	}
+	if got := s.pipeline("", "SELECT count(*) FROM t").text(0); got != "1" {
+		t.Errorf("%s rows", got)
+	}
+	s = newSQL(t, server.Config{Dev: true})
+	if p, status, body := s.pull("x", "", str(7, "SELECT 1 FROM anything")); status != 200 || len(p.pages) != 1 {
+		t.Errorf("an empty database: %d %s", status, body)
+	}
+}
+
 func TestPullWaitsForNews(t *testing.T) {
 	s := newSQL(t, server.Config{Dev: true})
 	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")

@@ -26,6 +26,8 @@ const scenario = (name, fn) =>
   });
 
 const filler = (rows, size) => `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows}) INSERT INTO big(x) SELECT hex(randomblob(${size / 2})) FROM n`;
+// pulled is how many bytes of pages and rows the server has sent.
+const pulled = async (server) => Number((await (await fetch(`${server.url}/metrics`)).text()).match(/^agentdb_pulled_bytes_total (\S+)$/m)[1]);
 const sum = 'SELECT count(*), sum(length(x)), max(x) FROM big';
 
 describe('faults', () => {
@@ -182,6 +184,31 @@ describe('options', () => {
       });
     }
   }
+
+  scenario('a query brings the pages that it reads', async (f) => {
+    await f.sql('CREATE TABLE big(id INTEGER PRIMARY KEY, x TEXT)', filler(2000, 2000), 'CREATE INDEX by_x ON big(x, id)', 'CREATE TABLE small(a, b)', "INSERT INTO small VALUES (1, 'one'), (2, 'two')");
+    const opened = async (opts) => {
+      const before = await pulled(f.server);
+      const db = await f.open(opts);
+      return [db, (await pulled(f.server)) - before];
+    };
+    const [whole, all1] = await opened();
+    for (const query of ['SELECT * FROM small', 'SELECT * FROM big WHERE id < 10', 'SELECT s.b, big.x FROM small s JOIN big ON big.id = s.a']) {
+      const [part, some] = await opened({ partialSyncExperimental: { bootstrapStrategy: { kind: 'query', query } } });
+      assert.ok(some < all1 / 50, `${some} bytes of ${all1}`);
+      const before = await pulled(f.server);
+      assert.deepEqual(await all(part, query), await all(whole, query));
+      assert.ok((await pulled(f.server)) - before < all1 / 20, `${query} read ${(await pulled(f.server)) - before} bytes more`);
+      await part.exec('INSERT INTO small VALUES (3, \'three\')');
+      await part.push();
+      await part.pull();
+      assert.deepEqual(await all(part, 'SELECT count(*), sum(length(x)) FROM big'), await f.sql('SELECT count(*), sum(length(x)) FROM big'));
+      assert.deepEqual(await all(part, 'SELECT * FROM small ORDER BY a'), await f.sql('SELECT * FROM small ORDER BY a'));
+      await f.sql('DELETE FROM small WHERE a = 3');
+    }
+    const bad = f.open({ partialSyncExperimental: { bootstrapStrategy: { kind: 'query', query: 'DELETE FROM small' } } });
+    await assert.rejects(bad, /query of the partial sync fails/);
+  });
 
   scenario('pushes in parts', async (f) => {
     const [a, b] = await f.two(['CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)'], { pushOperationsThreshold: 10 });

@@ -26,6 +26,7 @@ type Conn struct {
 	tls     *libc.TLS
 	db      uintptr
 	handle  uintptr // in conns
+	image   uintptr // in images; 0 for a file
 	scratch uintptr
 	sql     buffer // text handed to prepare
 	running int    // calls now inside SQLite
@@ -72,6 +73,8 @@ func (c *Conn) Close() error {
 		functions.remove(h)
 	}
 	conns.remove(c.handle)
+	images.remove(c.image)
+	tempSpaces.Delete(c.tls)
 	c.sql.release(c.tls)
 	free(c.tls, c.scratch)
 	c.tls.Close()

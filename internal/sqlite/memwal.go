@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
-	"unsafe"
 
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
@@ -29,53 +27,15 @@ type walFile struct {
 	size   int64
 }
 
-// memFile is what SQLite sees of a walFile: a sqlite3_file with a handle.
-type memFile struct {
-	methods uintptr
-	handle  uintptr // in walFiles
-}
+var memVFS vfs
 
-// memVFS holds what SQLite and the callbacks need of the VFS. It is made at the
-// first use, and never freed.
-var memVFS struct {
-	once    sync.Once
-	ok      bool
-	name    uintptr
-	open    uintptr // of the default VFS
-	methods uintptr
-}
-
-// useMemVFS returns the name of the VFS, or 0 if there is no memory for it.
 func useMemVFS() uintptr {
-	memVFS.once.Do(func() { memVFS.ok = makeMemVFS() })
-	if !memVFS.ok {
-		return 0
-	}
-	return memVFS.name
-}
-
-func makeMemVFS() bool {
-	tls := libc.NewTLS()
-	defer tls.Close()
-	v := &memVFS
-	base := lib.Xsqlite3_vfs_find(tls, 0)
-	v.name, v.methods = cstring(tls, "agentdb-memwal"), malloc(tls, int(unsafe.Sizeof(lib.Tsqlite3_io_methods{})))
-	p := malloc(tls, int(unsafe.Sizeof(lib.Tsqlite3_vfs{})))
-	if base == 0 || v.name == 0 || v.methods == 0 || p == 0 {
-		return false
-	}
-	s := (*lib.Tsqlite3_vfs)(ptr(p))
-	*s = *(*lib.Tsqlite3_vfs)(ptr(base))
-	v.open = s.FxOpen
-	s.FpNext, s.FzName, s.FxOpen = 0, v.name, fnptr(walOpen)
-	s.FszOsFile = max(s.FszOsFile, int32(unsafe.Sizeof(memFile{})))
-	*(*lib.Tsqlite3_io_methods)(ptr(v.methods)) = lib.Tsqlite3_io_methods{
+	return memVFS.use("agentdb-memwal", walOpen, lib.Tsqlite3_io_methods{
 		FiVersion: 1, FxClose: fnptr(walClose), FxRead: fnptr(walRead), FxWrite: fnptr(walWrite), FxTruncate: fnptr(walTruncate),
-		FxSync: fnptr(walSync), FxFileSize: fnptr(walSize), FxLock: fnptr(walLock), FxUnlock: fnptr(walLock),
-		FxCheckReservedLock: fnptr(walCheckLock), FxFileControl: fnptr(walControl), FxSectorSize: fnptr(walSector),
-		FxDeviceCharacteristics: fnptr(walCharacteristics),
-	}
-	return lib.Xsqlite3_vfs_register(tls, p, 0) == lib.SQLITE_OK
+		FxSync: fnptr(noSync), FxFileSize: fnptr(walSize), FxLock: fnptr(noLock), FxUnlock: fnptr(noLock),
+		FxCheckReservedLock: fnptr(noReservedLock), FxFileControl: fnptr(noControl), FxSectorSize: fnptr(pageSector),
+		FxDeviceCharacteristics: fnptr(noCharacteristics),
+	}, nil)
 }
 
 // ReadWAL reads from the WAL of a connection.
@@ -89,10 +49,10 @@ func (c *Conn) ReadWAL(b []byte, off int64) error {
 		return c.errcode(rc, "")
 	}
 	f := readPtr(c.scratch + slotOut)
-	if f == 0 || (*memFile)(ptr(f)).methods == 0 {
+	if f == 0 || (*handleFile)(ptr(f)).methods == 0 {
 		return errors.New("sqlite: there is no WAL")
 	}
-	if memVFS.methods == 0 || (*memFile)(ptr(f)).methods != memVFS.methods {
+	if memVFS.methods == 0 || (*handleFile)(ptr(f)).methods != memVFS.methods {
 		return c.readFile(f, b, off)
 	}
 	w := walOf(f)
@@ -109,8 +69,8 @@ func (c *Conn) readFile(file uintptr, b []byte, off int64) error {
 		return c.errcode(lib.SQLITE_NOMEM, "")
 	}
 	defer free(c.tls, buf)
-	methods := (*lib.Tsqlite3_io_methods)(ptr((*memFile)(ptr(file)).methods))
-	read := *(*func(*libc.TLS, uintptr, uintptr, int32, int64) int32)(unsafe.Pointer(&struct{ uintptr }{methods.FxRead}))
+	methods := (*lib.Tsqlite3_io_methods)(ptr((*handleFile)(ptr(file)).methods))
+	read := cfunc[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](methods.FxRead)
 	for len(b) > 0 {
 		n := min(len(b), walChunk)
 		if rc := read(c.tls, file, buf, int32(n), off); rc != lib.SQLITE_OK {
@@ -195,28 +155,18 @@ func (w *walFile) truncate(tls *libc.TLS, size int64) error {
 
 // What follows is called by SQLite.
 
-func walOf(file uintptr) *walFile { return walFiles.get((*memFile)(ptr(file)).handle) }
+func walOf(file uintptr) *walFile { return walFiles.get((*handleFile)(ptr(file)).handle) }
 
 func walOpen(tls *libc.TLS, vfs, path, file uintptr, flags int32, outFlags uintptr) int32 {
 	if flags&lib.SQLITE_OPEN_WAL == 0 {
-		open := *(*func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32)(unsafe.Pointer(&struct{ uintptr }{memVFS.open}))
-		return open(tls, vfs, path, file, flags, outFlags)
+		return tempOpen(tls, vfs, path, file, flags, outFlags)
 	}
-	f := (*memFile)(ptr(file))
-	f.methods = 0
-	if f.handle = walFiles.add(&walFile{path: goString(path)}); f.handle == 0 {
-		return lib.SQLITE_CANTOPEN
-	}
-	f.methods = memVFS.methods
-	if outFlags != 0 {
-		*(*int32)(ptr(outFlags)) = flags
-	}
-	return lib.SQLITE_OK
+	return memVFS.opened(file, walFiles.add(&walFile{path: goString(path)}), flags, outFlags)
 }
 
 func walClose(tls *libc.TLS, file uintptr) int32 {
 	err := walOf(file).truncate(tls, 0)
-	walFiles.remove((*memFile)(ptr(file)).handle)
+	walFiles.remove((*handleFile)(ptr(file)).handle)
 	if err != nil {
 		return lib.SQLITE_IOERR_CLOSE
 	}
@@ -250,18 +200,3 @@ func walSize(_ *libc.TLS, file, out uintptr) int32 {
 	*(*int64)(ptr(out)) = walOf(file).size
 	return lib.SQLITE_OK
 }
-
-func walSync(*libc.TLS, uintptr, int32) int32 { return lib.SQLITE_OK }
-
-func walLock(*libc.TLS, uintptr, int32) int32 { return lib.SQLITE_OK }
-
-func walCheckLock(_ *libc.TLS, _, out uintptr) int32 {
-	*(*int32)(ptr(out)) = 0
-	return lib.SQLITE_OK
-}
-
-func walControl(*libc.TLS, uintptr, int32, uintptr) int32 { return lib.SQLITE_NOTFOUND }
-
-func walSector(*libc.TLS, uintptr) int32 { return 4096 }
-
-func walCharacteristics(*libc.TLS, uintptr) int32 { return 0 }

@@ -56,6 +56,8 @@ type Options struct {
 	// be lost with the process: what was not checkpointed is. It needs
 	// Exclusive.
 	MemoryWAL bool
+	// Temp bounds the temporary files of the connection; nil: nothing does.
+	Temp *TempSpace
 	// NoForeignKeys leaves foreign key enforcement off.
 	NoForeignKeys bool
 }
@@ -141,11 +143,9 @@ func (c *Conn) openFile(path string, o Options, immutable bool) error {
 		return c.errcode(lib.SQLITE_NOMEM, "")
 	}
 	defer free(c.tls, name)
-	vfs := uintptr(0)
-	if o.MemoryWAL {
-		if vfs = useMemVFS(); vfs == 0 {
-			return c.errcode(lib.SQLITE_NOMEM, "")
-		}
+	vfs, err := c.vfs(o)
+	if err != nil {
+		return err
 	}
 	rc := lib.Xsqlite3_open_v2(c.tls, name, c.scratch+slotOut, flags, vfs)
 	db := readPtr(c.scratch + slotOut)
@@ -154,6 +154,27 @@ func (c *Conn) openFile(path string, o Options, immutable bool) error {
 		return c.errcode(rc, "")
 	}
 	return nil
+}
+
+// vfs returns the name of the VFS that a connection needs, 0 for the default one.
+func (c *Conn) vfs(o Options) (name uintptr, err error) {
+	if o.Temp != nil {
+		tempSpaces.Store(c.tls, o.Temp)
+	}
+	switch {
+	case c.image != 0:
+		name = useImageVFS()
+	case o.MemoryWAL:
+		name = useMemVFS()
+	case o.Temp != nil:
+		name = useTempVFS()
+	default:
+		return 0, nil
+	}
+	if name == 0 {
+		err = c.errcode(lib.SQLITE_NOMEM, "")
+	}
+	return name, err
 }
 
 // configure runs the pragmas of a new connection. synchronous comes before

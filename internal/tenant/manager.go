@@ -114,6 +114,7 @@ type Manager struct {
 	feeds     feeds
 	pulls     pulls
 	frames    frameLogs
+	selects   selects
 
 	recentBytes atomic.Int64 // of the newest commits in memory, of all databases
 

@@ -20,6 +20,8 @@ var (
 	ErrRevision = errors.New("tenant: no such revision")
 	// ErrPages: the database can't be carried as pages; the error says why.
 	ErrPages = errors.New("tenant: not to be had as pages")
+	// ErrQuery: the query that selects pages fails; the error says why.
+	ErrQuery = errors.New("tenant: the query for pages fails")
 )
 
 // PageAnswer is what PullPages returns.
@@ -122,7 +124,11 @@ func (p *pagePull) first(ctx context.Context, head history.Head) (*PageAnswer, e
 	if err := p.carries(ctx, head); err != nil {
 		return nil, err
 	}
-	a, err := p.answer(head, rev, nil)
+	only, err := p.selected(ctx, head)
+	if err != nil {
+		return nil, err
+	}
+	a, err := p.answer(head, rev, only)
 	if err == nil {
 		p.m.stats.snapshots.Add(1)
 		p.m.pulls.sent(string(p.id), rev)
@@ -195,7 +201,11 @@ func (p *pagePull) pinned(ctx context.Context) (*PageAnswer, error) {
 	case revision(at).Hash != rev.Hash:
 		return nil, ErrRevision
 	}
-	a, err := p.answer(at, rev, nil)
+	only, err := p.selected(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	a, err := p.answer(at, rev, only)
 	if err == nil {
 		a.Revision = p.req.ServerRevision
 	}
