@@ -24,7 +24,7 @@ func engineOptions(o Options) *pebble.Options {
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 4,
 		FormatMajorVersion:          pebble.FormatNewest,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       16, // flushes are small, and each compaction writes much of the next level again
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                1000,
@@ -35,7 +35,7 @@ func engineOptions(o Options) *pebble.Options {
 		po.Levels[i].BlockSize = blockSize
 		po.Levels[i].IndexBlockSize = blockSize
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		po.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+		po.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression }
 	}
 	// What a flush writes is soon written again.
 	po.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
