@@ -23,6 +23,9 @@ var (
 	service = []string{"server", "internal/history", "internal/tenant", "internal/hrana", "internal/turso", "internal/catalog", "internal/platform"}
 )
 
+// client is what programs manage a server with; it is made of the standard library only.
+var client = []string{"platform"}
+
 // outer packages may import everything, and only packages like them may import them. The last is the proof, which holds tests only.
 var outer = []string{"cmd", "examples", "agentdbtest", "internal/proof"}
 
@@ -71,6 +74,9 @@ func forbidden(pkg, imp string) string {
 		}
 	}
 	if imp != module && !strings.HasPrefix(imp, module+"/") {
+		if host, _, _ := strings.Cut(imp, "/"); below(pkg, client) && strings.Contains(host, ".") {
+			return "the client is made of the standard library"
+		}
 		return ""
 	}
 	target := strings.TrimPrefix(strings.TrimPrefix(imp, module), "/")
@@ -82,6 +88,8 @@ func forbidden(pkg, imp string) string {
 		return ""
 	case below(target, outer):
 		return "it stands on the outside"
+	case below(pkg, client) || below(target, client):
+		return "the client of the Platform API stands by itself"
 	case below(pkg, library) && below(target, service):
 		return "the library must not know the server"
 	case below(pkg, service) && below(target, library):
