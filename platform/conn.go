@@ -43,10 +43,10 @@ type request struct {
 	size   int64     // of body; unknown if 0
 	kind   string    // content type of body
 	v2     bool      // of the API's second version
-	host   *target   // where to, if not the API
+	host   *target   // a database itself, if not the API
 }
 
-// target is a database itself.
+// target is where a request goes, and what opens it.
 type target struct {
 	url   string
 	token string
@@ -156,17 +156,15 @@ func (c *conn) request(ctx context.Context, r *request) (*http.Request, error) {
 		}
 		body = bytes.NewReader(b)
 	}
-	link, token := c.base.String(), c.secret
-	if r.host != nil {
-		link, token = r.host.url, r.host.token
-	} else {
+	to := r.host
+	if to == nil {
 		u, err := c.address(r)
 		if err != nil {
 			return nil, err
 		}
-		link = u.String()
+		to = &target{u.String(), c.secret}
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method, link, body)
+	req, err := http.NewRequestWithContext(ctx, r.method, to.url, body)
 	if err != nil {
 		return nil, fmt.Errorf("platform: %w", err)
 	}
@@ -174,8 +172,8 @@ func (c *conn) request(ctx context.Context, r *request) (*http.Request, error) {
 		req.ContentLength = r.size
 	}
 	req.Header.Set("User-Agent", "agentdb-platform-go")
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+	if to.token != "" {
+		req.Header.Set("Authorization", "Bearer "+to.token)
 	}
 	switch {
 	case r.kind != "":
