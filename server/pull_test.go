@@ -103,8 +103,8 @@ func (p *pages) on(had *pages) *pages {
 	return out
 }
 
-// query opens the pages as a database.
-func (p *pages) query(t *testing.T, sql string) string {
+// query opens the pages as a database, and runs statements before the query.
+func (p *pages) query(t *testing.T, sql string, before ...string) string {
 	t.Helper()
 	var file []byte
 	for no := range p.size {
@@ -124,6 +124,11 @@ func (p *pages) query(t *testing.T, sql string) string {
 	defer c.Close()
 	if ok, err := c.QueryText("PRAGMA integrity_check"); ok != "ok" || err != nil {
 		t.Fatalf("integrity: %s, %v", ok, err)
+	}
+	for _, sql := range before {
+		if err := c.Exec(sql); err != nil {
+			t.Fatal(err)
+		}
 	}
 	text, err := c.QueryText(sql)
 	if err != nil {

@@ -19,24 +19,53 @@ type tursoClient struct {
 	s      *sqlServer
 	name   string
 	rev    string
+	file   *pages // without the client's own changes
 	gen    int
-	change int
+	change int      // the number of the last change
+	next   int      // that of the next one
 	writes []string // JSON of steps not sent yet
 }
 
 func (s *sqlServer) turso(name string) *tursoClient {
-	c := &tursoClient{s: s, name: name}
+	c := &tursoClient{s: s, name: name, next: 1}
 	p, _, _ := s.pull("x", "", nil)
-	c.rev = p.revision
+	c.rev, c.file = p.revision, p
 	return c
 }
 
-// pull follows the server, and counts as clients do.
-func (c *tursoClient) pull() {
+// pull follows the server, and counts as clients do. What the client has not
+// sent yet it runs again, which makes those writes of it.
+func (c *tursoClient) pull(again ...func()) {
+	c.s.t.Helper()
 	p, _, _ := c.s.pull("x", "", str(3, c.rev))
-	if c.rev = p.revision; len(p.pages) > 0 {
-		c.gen, c.change = c.gen+1, 2
+	if c.rev = p.revision; len(p.pages) == 0 {
+		return
 	}
+	c.file = p.on(c.file)
+	c.writes, c.change, c.next = nil, 0, 1
+	for _, write := range again {
+		write()
+		c.next = c.change + 1
+	}
+	const (
+		create = "CREATE TABLE IF NOT EXISTS turso_sync_last_change_id (client_id TEXT PRIMARY KEY, pull_gen INTEGER, change_id INTEGER)"
+		update = "UPDATE turso_sync_last_change_id SET pull_gen = %d, change_id = %d WHERE client_id = '%s'"
+	)
+	first := fmt.Sprintf(update, c.gen+1, 0, c.name)
+	if !c.marked() {
+		first = fmt.Sprintf("INSERT INTO turso_sync_last_change_id(client_id, pull_gen, change_id) VALUES('%s', %d, 0)", c.name, c.gen+1)
+	}
+	gen := c.file.query(c.s.t, "SELECT pull_gen FROM turso_sync_last_change_id WHERE client_id = '"+c.name+"'",
+		create, first, fmt.Sprintf(update, c.gen+1, c.change, c.name))
+	c.gen, _ = strconv.Atoi(gen)
+	c.next += 4
+}
+
+// marked reports whether the server's mark of the client is in its file.
+func (c *tursoClient) marked() bool {
+	c.s.t.Helper()
+	return c.file.query(c.s.t, "SELECT count(*) FROM sqlite_schema WHERE name = 'turso_sync_last_change_id'") != "0" &&
+		c.file.query(c.s.t, "SELECT count(*) FROM turso_sync_last_change_id WHERE client_id = '"+c.name+"'") != "0"
 }
 
 const inTransaction = `{"type":"not","cond":{"type":"is_autocommit"}}`
@@ -58,7 +87,7 @@ func stepJSON(cond, sql string, args ...any) string {
 }
 
 func (c *tursoClient) write(sql string, args ...any) {
-	c.change += 2
+	c.change, c.next = c.next, c.next+2 // a COMMIT has a number too
 	c.writes = append(c.writes, stepJSON(inTransaction, sql, args...))
 }
 
@@ -154,9 +183,7 @@ func TestTursoIDOfItsOwn(t *testing.T) {
 	a.push()
 	b.push()
 	s.expect("1=one 2=a2 3=b2")
-	b.pull()
-	b.delete(3)
-	b.insert(3, "b3")
+	b.pull(func() { b.delete(3) }, func() { b.insert(3, "b3") })
 	b.push()
 	s.expect("1=one 2=a2 3=b2 4=b3")
 }
@@ -226,6 +253,39 @@ func TestTursoReadOnly(t *testing.T) {
 			t.Errorf("%s: %d %s", access, status, text)
 		}
 	}
+}
+
+// TestTursoWritesAfterAPull has a client pull with unsent changes, which it runs
+// again, and write more before it pushes: an id in the first part means what it
+// meant then, one in the second part what the client has pulled.
+func TestTursoWritesAfterAPull(t *testing.T) {
+	s := newTurso(t)
+	a, b := s.turso("a"), s.turso("b")
+	a.insert(2, "a2")
+	b.insert(2, "b2")
+	a.push()
+	b.push()
+	s.expect("1=one 2=a2 3=b2")
+	b.pull(func() { b.update(2, "b2'") }) // its own, which is 3
+	b.update(1, "one'")
+	b.push()
+	s.expect("1=one' 2=a2 3=b2'")
+	b.pull(func() { b.update(3, "b2''") }) // not known by its old id any more
+	b.update(2, "a2'")
+	b.push()
+	s.expect("1=one' 2=a2' 3=b2''")
+	b.pull()
+	a.insert(4, "a4")
+	a.push()
+	b.pull(func() { b.delete(4) }, func() { b.insert(4, "b4") }, func() { b.update(2, "a2''") })
+	b.update(4, "b4'")
+	b.push()
+	s.expect("1=one' 2=a2'' 3=b2'' 4=a4 5=b4'")
+	b.pull()
+	b.delete(4)
+	b.insert(4, "replaced")
+	b.push()
+	s.expect("1=one' 2=a2'' 3=b2'' 4=replaced 5=b4'")
 }
 
 // TestTursoNoRowIsLost lets clients insert, update and delete rows of their own,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/history"
@@ -100,9 +101,18 @@ func (m *Manager) waitForCommit(ctx context.Context, name string, head history.H
 
 // pagePull is one request on its way.
 type pagePull struct {
-	m   *Manager
-	id  history.DBID
-	req *turso.PullRequest
+	m     *Manager
+	id    history.DBID
+	req   *turso.PullRequest
+	marks uint32 // the root of Turso's marks, as carries found it
+	stamp stamping
+}
+
+// stamping is where an answer has a stamp.
+type stamping struct {
+	page uint32 // 0: nowhere
+	off  int
+	n    int64
 }
 
 // newLine names a file.
@@ -153,11 +163,36 @@ func (p *pagePull) next(head history.Head, rev turso.Revision, only []uint32) (*
 	if to.Gen != turso.NoGen && (only == nil || len(only) > 0) {
 		to.Gen++
 	}
+	only, err := p.stamped(head, only)
+	if err != nil {
+		return nil, err
+	}
 	a, err := p.answer(head, to, only)
 	if err == nil {
 		p.m.pulls.sent(string(p.id), to)
 	}
 	return a, err
+}
+
+// stamped finds where the answer's stamp goes, and returns the pages with that
+// one. An answer without pages needs none: the file is where it was.
+func (p *pagePull) stamped(head history.Head, only []uint32) ([]uint32, error) {
+	if p.marks == 0 || head.DBSize == 0 || only != nil && len(only) == 0 {
+		return only, nil
+	}
+	n, ok := turso.Stamp{Seq: head.Seq, Check: revision(head).Hash[0]}.Int()
+	if !ok {
+		return only, nil
+	}
+	page, off, ok, err := p.m.image(context.Background(), p.id, head.Seq).StampAt(p.marks)
+	if err != nil || !ok {
+		return only, err
+	}
+	p.stamp = stamping{page, off, n}
+	if i, there := slices.BinarySearch(only, page); only != nil && !there {
+		only = slices.Insert(only, i, page)
+	}
+	return only, nil
 }
 
 // since answers a file that stands at rev.
@@ -260,6 +295,9 @@ func (p *pagePull) answer(head history.Head, rev turso.Revision, only []uint32) 
 		}
 		for pg, err := range p.m.cfg.Store.Pages(context.Background(), p.id, head.Seq, only...) {
 			p.m.stats.pulledBytes.Add(uint64(len(pg.Data)))
+			if pg.No == p.stamp.page && err == nil {
+				pg.Data = turso.PutStamp(pg.Data, p.stamp.off, p.stamp.n)
+			}
 			if !yield(pg, err) || err != nil {
 				return
 			}
@@ -305,13 +343,18 @@ func (p *pagePull) carries(ctx context.Context, head history.Head) error {
 	if err != nil {
 		return translate(err)
 	}
-	why, ok := p.m.pulls.checked(string(p.id), one)
+	why, marks, ok := p.m.pulls.checked(string(p.id), one)
 	if !ok {
-		if why, err = p.m.image(ctx, p.id, head.Seq).Obstacle(); err != nil {
+		img := p.m.image(ctx, p.id, head.Seq)
+		if why, err = img.Obstacle(); err != nil {
 			return err
 		}
-		p.m.pulls.check(string(p.id), one, why)
+		if marks, err = img.Root(turso.MarkTable); err != nil {
+			return err
+		}
+		p.m.pulls.check(string(p.id), one, why, marks)
 	}
+	p.marks = marks
 	if why != "" {
 		return fmt.Errorf("%w: %s", ErrPages, why)
 	}

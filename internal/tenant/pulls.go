@@ -26,6 +26,7 @@ type pullLog struct {
 	checked uint64                     // page 1 of the schema that was looked at
 	looked  bool
 	why     string // why it can't be carried
+	marks   uint32 // the root of Turso's marks, 0 if there are none
 }
 
 // line is one file of a client.
@@ -183,19 +184,19 @@ func (l *pullLog) match(client string, gen uint64) map[uint32]bool {
 
 // checked returns what check was told of a schema; ok is false if that was of
 // another.
-func (p *pulls) checked(db string, page1 []byte) (why string, ok bool) {
+func (p *pulls) checked(db string, page1 []byte) (why string, marks uint32, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.dbs[db]
 	if l == nil || !l.looked || l.checked != maphash.Bytes(p.seed, page1) {
-		return "", false
+		return "", 0, false
 	}
-	return l.why, true
+	return l.why, l.marks, true
 }
 
-func (p *pulls) check(db string, page1 []byte, why string) {
+func (p *pulls) check(db string, page1 []byte, why string, marks uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.log(db)
-	l.checked, l.looked, l.why = maphash.Bytes(p.seed, page1), true, why
+	l.checked, l.looked, l.why, l.marks = maphash.Bytes(p.seed, page1), true, why, marks
 }

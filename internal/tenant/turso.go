@@ -64,13 +64,8 @@ type tursoRun struct {
 	repeated bool
 	before   *tursoState // nil if the client never pushed
 
-	// base is the state that the client's changes were made on, as far as is
-	// known: it has seen at least that.
-	base, origin *past
-	// replayed says that all of the push was made on origin: the client has
-	// pulled since, and run it again. Then ids mean what they meant before.
-	replayed bool
-	unseen   unseenSince
+	basis
+	unseen unseenSince
 
 	parsed  []turso.Write
 	inserts map[string]int // the last insertion of each row with a key
@@ -97,26 +92,11 @@ func (d *database) newTursoRun(ctx context.Context, p *TursoPush) (*tursoRun, er
 	if t.before, err = d.tursoState(ctx, p.Client); err != nil {
 		return nil, err
 	}
-	low, first, ok := d.m.pulls.bases(d.name, p.Client, p.Gen)
-	if s := t.before; s != nil && s.Based {
-		// The pulls before the server's start are not known.
-		if s.Gen == p.Gen || s.Boot != d.m.pulls.boot || !ok {
-			low, ok = s.Base, true
-		}
-		first = s.Base
+	stamped, err := t.stamped(ctx)
+	if err == nil && !stamped {
+		t.guess()
 	}
-	if ok {
-		t.base, t.origin = d.past(low), d.past(min(first, low))
-	}
-	last := uint64(0)
-	if t.before != nil {
-		last = t.before.Gen
-	}
-	// After a pull the client numbers its changes from 1, the repeated ones
-	// first, and then skips numbers.
-	t.replayed = ok && p.Gen == last+1 && p.ChangeID == uint64(len(p.Writes))
-	t.unseen = unseenSince{d: d, me: t.author, after: low, many: !ok}
-	return t, nil
+	return t, err
 }
 
 // isRepeated reports whether the mark says that the push was applied: a client
@@ -252,14 +232,33 @@ func (t *tursoRun) mark() error {
 	k := t.d.cap
 	k.Suspend()
 	defer k.Resume()
-	if err := t.d.conn.Exec("CREATE TABLE IF NOT EXISTS " + turso.MarkTable + " (client_id TEXT PRIMARY KEY, pull_gen INTEGER, change_id INTEGER)"); err != nil {
-		return fmt.Errorf("tenant: %w", err)
+	if err := t.stamps(); err != nil {
+		return err
 	}
 	err := t.d.conn.ExecArgs("INSERT INTO main."+turso.MarkTable+"(client_id, pull_gen, change_id) VALUES(?,?,?) "+
 		"ON CONFLICT(client_id) DO UPDATE SET pull_gen=excluded.pull_gen, change_id=excluded.change_id",
 		sqlite.Text(t.p.Client), sqlite.Int(int64(t.p.Gen)), sqlite.Int(int64(t.p.ChangeID)))
 	if err != nil {
 		return fmt.Errorf("tenant: mark of %s: %w", t.p.Client, err)
+	}
+	return nil
+}
+
+// stamps makes the table of marks, and what stamps in it, unless it is there.
+func (t *tursoRun) stamps() error {
+	there := false
+	if st, err := t.d.conn.Cached("SELECT 1 FROM main." + turso.MarkTable + " WHERE rowid=" + turso.StampRow); err == nil {
+		there, err = st.Step()
+		st.Done()
+		if err != nil {
+			return fmt.Errorf("tenant: table of marks: %w", err)
+		}
+	}
+	if there {
+		return nil
+	}
+	if err := t.d.conn.Exec(turso.StampSchema); err != nil {
+		return fmt.Errorf("tenant: table of marks: %w", err)
 	}
 	return nil
 }

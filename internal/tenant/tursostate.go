@@ -52,8 +52,16 @@ func tursoKey(client string) string { return "t/" + client }
 // next returns a copy for a push with that count: an empty one, if the client
 // has pulled since.
 func (s *tursoState) next(gen uint64) *tursoState {
+	if s != nil && s.Gen != gen {
+		s = nil
+	}
+	return s.copy(gen)
+}
+
+// copy returns a copy for a push with that count.
+func (s *tursoState) copy(gen uint64) *tursoState {
 	n := &tursoState{Gen: gen, IDs: map[string]map[int64]int64{}, Own: map[string][]idSpan{}, Rows: map[string]*localRows{}}
-	if s == nil || s.Gen != gen {
+	if s == nil {
 		return n
 	}
 	n.Full = s.Full

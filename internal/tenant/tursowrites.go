@@ -31,8 +31,8 @@ func (t *tursoRun) writes() error {
 	}
 	t.batch, t.deleted = nil, map[string]map[int64]bool{}
 	t.replay = nil
-	if t.replayed {
-		t.replay = t.before.next(t.p.Gen - 1)
+	if t.known != nil {
+		t.replay = t.known.copy(t.known.Gen)
 	}
 	for _, s := range []*tursoState{t.replay, t.state} {
 		if s == nil {
@@ -55,6 +55,11 @@ func (t *tursoRun) writes() error {
 	}
 	t.waiting = map[int][]int{}
 	for i := range t.parsed {
+		if i == t.replays {
+			if err := t.endReplay(); err != nil {
+				return err
+			}
+		}
 		wait, err := t.early(i)
 		if err == nil && !wait {
 			err = t.write(i)
@@ -69,6 +74,27 @@ func (t *tursoRun) writes() error {
 		}
 	}
 	return errors.Join(t.flush(), failed)
+}
+
+// endReplay ends the statements that the client has run again: from here on, ids
+// mean what they mean on the base, unless the client has put a row of its own
+// there.
+func (t *tursoRun) endReplay() error {
+	if t.replay == nil {
+		return nil
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for table, ids := range t.replay.IDs {
+		for id := range ids {
+			if !t.state.owns(table, id) {
+				t.x.Moved(table, id, id)
+			}
+		}
+	}
+	t.replay = nil
+	return nil
 }
 
 // parse takes the statements apart, and notes where rows are inserted.
@@ -221,11 +247,11 @@ func (t *tursoRun) replaces(i int) (bool, error) {
 	if !ok {
 		return !t.in.AutoKey(w.Table), nil
 	}
-	if t.origin == nil || t.owns(w.Table, id) || t.deleted[w.Table][id] {
+	if t.exact && t.replay == nil || t.owns(w.Table, id) || t.deleted[w.Table][id] {
 		return false, nil
 	}
 	had, err := t.origin.has(w.Table, id)
-	if err != nil || had || t.before.put(w.Table, id) {
+	if err != nil || had || t.putBefore().put(w.Table, id) {
 		return false, err
 	}
 	if t.deleted[w.Table] == nil {
@@ -233,6 +259,15 @@ func (t *tursoRun) replaces(i int) (bool, error) {
 	}
 	t.deleted[w.Table][id] = true // the insertion is of a new row
 	return true, nil
+}
+
+// putBefore returns what the client put into the state that the statements were
+// made on, with its pushes before.
+func (t *tursoRun) putBefore() *tursoState {
+	if t.exact {
+		return t.replay
+	}
+	return t.before
 }
 
 // flush runs the operations that were collected.
