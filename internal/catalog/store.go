@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -115,6 +116,11 @@ func OpenStore(dir string, now func() time.Time) (*Store, error) {
 		now = time.Now
 	}
 	path := filepath.Join(dir, storeFile)
+	// Nobody else's, and so made before SQLite does. A file that is there isn't
+	// touched: closing it would drop the locks that this process has on it.
+	if f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
+		_ = f.Close() // nothing was written
+	}
 	w, err := sqlite.Open(path, sqlite.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("catalog: open %s: %w", path, err)

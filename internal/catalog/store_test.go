@@ -3,6 +3,9 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +67,9 @@ func TestStoreKeeps(t *testing.T) {
 	defer s.Close()
 	if err := s.Bootstrap(t.Context(), "other"); err != nil {
 		t.Fatal(err)
+	}
+	if st, err := os.Stat(filepath.Join(dir, storeFile)); err != nil || runtime.GOOS != "windows" && st.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", st.Mode(), err)
 	}
 	got, err := s.Database("a")
 	if err != nil || got != made {
