@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,12 @@ type Config struct {
 	// NAME--GROUP--Organization, which that API and its clients make, are the
 	// database NAME too. A database whose own name ends so has no host.
 	Organization string
+	// TLS makes Serve speak HTTPS. None by default.
+	TLS *tls.Config
+	// Retention is how long old revisions are kept. For ever by default. It
+	// bounds how far back a database can be restored, forked or exported, and
+	// how long a replica may stay away before it gets a snapshot.
+	Retention time.Duration
 	// Logger gets one line per request at level info. None by default.
 	Logger *slog.Logger
 	// Limits protect the server and its tenants from one another.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/history"
@@ -24,9 +26,12 @@ const (
 // stored is the databases of a data directory.
 type stored struct {
 	*tenant.Manager
-	history history.Store
+	history *history.Pebble
 	catalog *catalog.Store
 	api     *platform.API
+
+	background sync.WaitGroup
+	stop       context.CancelFunc // ends the background
 
 	draining context.Context // ends when requests shall no longer wait
 	drain    context.CancelFunc
@@ -67,9 +72,19 @@ func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
 	}
 	d.api, err = platform.New(context.Background(), platform.Config{
 		Store: d.catalog, Key: key, Databases: d.Manager, Logger: cfg.Logger, UploadDir: filepath.Join(cfg.DataDir, uploadDir),
-		Org: cfg.Organization, Domain: cfg.Domain, Open: cfg.Dev, MaxUpload: cfg.Limits.MaxUpload,
+		Org: cfg.Organization, Domain: cfg.Domain, Open: cfg.Dev,
+		Backup:    func(ctx context.Context) (string, error) { return d.backup(ctx, cfg.DataDir, time.Now()) },
+		MaxUpload: cfg.Limits.MaxUpload,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop = stop
+	if cfg.Retention > 0 {
+		d.background.Go(func() { retain(ctx, d.Manager, cfg.Retention, cfg.Logger) })
+	}
+	return nil
 }
 
 // created adds a database to the catalog that a client has made.
@@ -111,6 +126,10 @@ func (d *stored) SQL(name string, cfg tenant.SessionConfig) hrana.Conn { return 
 func (d *stored) Close(ctx context.Context) error {
 	d.drain()
 	var errs []error
+	if d.stop != nil {
+		d.stop()
+		d.background.Wait()
+	}
 	if d.api != nil {
 		d.api.Close()
 	}

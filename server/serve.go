@@ -39,7 +39,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		},
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- hs.Serve(lim) }()
+	go func() {
+		if s.cfg.TLS != nil {
+			hs.TLSConfig = s.cfg.TLS.Clone()
+			failed <- hs.ServeTLS(lim, "", "")
+			return
+		}
+		failed <- hs.Serve(lim)
+	}()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("server: serve: %w", errors.Join(err, hs.Close()))

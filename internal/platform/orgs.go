@@ -303,6 +303,20 @@ func (a *API) each(ctx context.Context, f catalog.Filter, fn func(*catalog.Datab
 	}
 }
 
+// backup makes a backup of all organisations' databases: for owners of the
+// server's own organisation.
+func (a *API) backup(c *call) (any, error) {
+	if c.org != a.cfg.Org || a.cfg.Backup == nil {
+		return nil, fail(http.StatusForbidden, "backups are for owners of the server's own organization, %s", a.cfg.Org)
+	}
+	path, err := a.cfg.Backup(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	c.audit["path"] = path
+	return map[string]any{"backup": map[string]any{"path": path}}, nil
+}
+
 // What is about money has an honest answer: there is none to pay.
 func (a *API) invoices(*call) (any, error) { return map[string]any{"invoices": []any{}}, nil }
 

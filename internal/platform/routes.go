@@ -77,6 +77,7 @@ func (a *API) table() []*route {
 		{method: del, path: "invites/{email}", role: admin, code: "member-invite-delete", says: "took an invitation back", do: a.deleteInvite},
 		{method: get, path: "audit-logs", role: admin, do: a.auditLog},
 		{method: get, path: "usage", role: viewer, do: a.orgUsage},
+		{method: post, path: "backups", role: owner, code: "backup", says: "made a backup of the server", do: a.backup},
 		{method: get, path: "invoices", role: viewer, do: a.invoices},
 		{method: get, path: "plans", role: viewer, do: a.plans},
 		{method: get, path: "subscription", role: viewer, do: a.subscription},

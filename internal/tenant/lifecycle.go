@@ -37,6 +37,23 @@ func (m *Manager) RevisionAt(ctx context.Context, name string, t time.Time) (uin
 	return h.Seq, revisionErr(err)
 }
 
+// Retain drops what only revisions need that were past at a time. The newest
+// one of them stays.
+func (m *Manager) Retain(ctx context.Context, name string, before time.Time) error {
+	h, err := m.cfg.Store.AtTime(ctx, history.DBID(name), before)
+	var info history.Info
+	if err == nil {
+		info, err = m.cfg.Store.Stat(ctx, history.DBID(name))
+	}
+	if err == nil && h.Seq > info.Horizon { // the present one again would read all pages
+		err = m.cfg.Store.Retain(ctx, history.DBID(name), h.Seq)
+	}
+	if errors.Is(err, history.ErrHorizon) || errors.Is(err, history.ErrNoRevision) || errors.Is(err, history.ErrNotFound) {
+		return nil // nothing is as old, or it is gone
+	}
+	return translate(err)
+}
+
 // Fork makes a database that begins as another was at a revision. No pages are
 // copied.
 func (m *Manager) Fork(ctx context.Context, name string, revision uint64, fork string) error {

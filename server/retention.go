@@ -1,0 +1,59 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/tenant"
+)
+
+// retentionShare is how much of the time dropping old revisions may take, as
+// one part in so many.
+const retentionShare = 10
+
+// retain drops what is older than the retention of all databases, again and
+// again, until ctx ends.
+func retain(ctx context.Context, m *tenant.Manager, keep time.Duration, log *slog.Logger) {
+	every := min(max(keep/20, time.Second), time.Hour)
+	for {
+		if err := retainOnce(ctx, m, keep); err != nil && ctx.Err() == nil {
+			log.Error("drop old revisions", "err", err)
+		}
+		if !pause(ctx, every) {
+			return
+		}
+	}
+}
+
+func retainOnce(ctx context.Context, m *tenant.Manager, keep time.Duration) error {
+	after := ""
+	for {
+		names, err := m.List(ctx, after, 256)
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		for _, name := range names {
+			began := time.Now()
+			if err := m.Retain(ctx, name, began.Add(-keep)); err != nil {
+				return err
+			}
+			if took := time.Since(began); took > time.Millisecond && !pause(ctx, (retentionShare-1)*took) {
+				return nil
+			}
+		}
+		after = names[len(names)-1]
+	}
+}
+
+// pause waits, and reports whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
