@@ -3,6 +3,7 @@
 //	agentdb serve [--listen 127.0.0.1:8080] [--data ./agentdb-data] [--dev]
 //	agentdb token create NAME [--access full|read|push|pull] [--expires 24h]
 //	agentdb shell FILE|URL
+//	agentdb backup create|check
 //	agentdb version
 //
 // It exits with 0, with 1 after an error, which is on standard error then, and
@@ -25,6 +26,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Serve databases over HTTP."`
 	Token   tokenCmd   `cmd:"" help:"Make access tokens for a server."`
 	Shell   shellCmd   `cmd:"" help:"Run SQL on a file, or on a server's database."`
+	Backup  backupCmd  `cmd:"" help:"Back up a server, and check backups."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -59,6 +61,7 @@ func run(args []string, c *console) (code int) {
 		kong.Writers(c.out, c.err),
 		kong.Exit(func(code int) { panic(exitCode(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.DefaultEnvars("AGENTDB"),
 		kong.Bind(c),
 	)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,11 +18,15 @@ import (
 
 // serveCmd is "agentdb serve".
 type serveCmd struct {
-	Listen string `default:"127.0.0.1:8080" help:"Address to listen on."`
-	Data   string `default:"./agentdb-data" type:"path" help:"Directory of the data; made if there is none."`
-	Dev    bool   `help:"Ask for no tokens; on loopback only."`
-	Domain string `help:"The server's own host name: NAME.DOMAIN is then database NAME. Default: the first label of any host with a dot."`
-	Org    string `help:"Name of the organization: NAME-ORG.DOMAIN and NAME--GROUP--ORG.DOMAIN are then database NAME, too."`
+	Listen string     `default:"127.0.0.1:8080" help:"Address to listen on."`
+	Data   string     `default:"./agentdb-data" type:"path" help:"Directory of the data; made if there is none."`
+	Dev    bool       `help:"Ask for no tokens; on loopback only."`
+	Domain string     `help:"The server's own host name: NAME.DOMAIN is then database NAME. Default: the first label of any host with a dot."`
+	Config configFile `type:"existingfile" placeholder:"FILE" help:"JSON object of these settings, by their long names. Flags go before AGENTDB_… variables, and those before the file."`
+
+	TLSCert string `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate, PEM: the server then speaks HTTPS. Read again when it changes."`
+	TLSKey  string `name:"tls-key" type:"path" placeholder:"FILE" help:"Private key of the certificate, PEM."`
+	Org     string `help:"Name of the organization: NAME-ORG.DOMAIN and NAME--GROUP--ORG.DOMAIN are then database NAME, too."`
 
 	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string     `enum:"text,json" default:"text" help:"How the log is written to standard error: ${enum}."`
@@ -30,7 +35,9 @@ type serveCmd struct {
 	MaxTransaction byteSize      `default:"128MiB" help:"Largest transaction."`
 	MaxConnections int           `default:"10000" help:"Most connections at a time."`
 	MaxTime        time.Duration `default:"30s" help:"Longest time that a request's changes may take to execute."`
+	MaxUpload      byteSize      `default:"1GiB" help:"Largest file that a database is made from."`
 	MaxWait        time.Duration `default:"50s" help:"Longest wait for news in one request."`
+	Retention      lifetime      `default:"never" help:"How long old revisions are kept, for restores, forks and exports: 12h, 30d, or never to drop any."`
 	Shutdown       time.Duration `default:"10s" help:"How long requests under way may go on after SIGTERM."`
 }
 
@@ -49,7 +56,13 @@ func (s *serveCmd) Run(c *console) error {
 			fmt.Errorf("--dev asks for no tokens, so it listens on loopback only, not on %s: leave --dev out, or --listen 127.0.0.1:8080", s.Listen),
 			ln.Close())
 	}
+	secure, err := s.tls()
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
 	srv, err := server.New(server.Config{
+		TLS:          secure,
+		Retention:    time.Duration(s.Retention),
 		DataDir:      s.Data,
 		Dev:          s.Dev,
 		Domain:       s.Domain,
@@ -57,7 +70,7 @@ func (s *serveCmd) Run(c *console) error {
 		Logger:       s.logger(c.err),
 		Limits: server.Limits{
 			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
-			MaxConnections: s.MaxConnections, MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown,
+			MaxConnections: s.MaxConnections, MaxUpload: int64(s.MaxUpload), MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown,
 		},
 	})
 	if err != nil {
@@ -71,6 +84,18 @@ func (s *serveCmd) Run(c *console) error {
 	return errors.Join(err, srv.Close(closing))
 }
 
+// tls returns the settings of HTTPS, nil for plain HTTP.
+func (s *serveCmd) tls() (*tls.Config, error) {
+	if s.TLSCert == "" && s.TLSKey == "" {
+		return nil, nil
+	}
+	c, err := newCertificate(s.TLSCert, s.TLSKey, s.logger(os.Stderr))
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}, nil
+}
+
 func (s *serveCmd) logger(w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: s.LogLevel}
 	if s.LogFormat == "json" {
@@ -82,7 +107,11 @@ func (s *serveCmd) logger(w io.Writer) *slog.Logger {
 // greet says where the server is and how to get in.
 func (s *serveCmd) greet(w io.Writer, addr string) {
 	if !s.Dev {
-		fmt.Fprintf(w, "agentdb is serving %s on http://%s\nA token is required: agentdb token create NAME --data %s\n", s.Data, addr, s.Data)
+		scheme := "http"
+		if s.TLSCert != "" {
+			scheme = "https"
+		}
+		fmt.Fprintf(w, "agentdb is serving %s on %s://%s\nA token is required: agentdb token create NAME --data %s\n", s.Data, scheme, addr, s.Data)
 		return
 	}
 	host, port, err := net.SplitHostPort(addr)
