@@ -70,6 +70,10 @@ type Limits struct {
 	// MaxAnswer is the largest answer to SQL that is gathered before it is
 	// sent, in bytes; 64 MiB by default.
 	MaxAnswer int64
+	// MaxTemp is how many bytes of temporary files a SQL statement may use, for
+	// what it sorts and gathers; 1 GiB by default. All statements together may
+	// use four times as many.
+	MaxTemp int64
 	// StatementTimeout bounds the time that a request's changes, or a SQL
 	// statement, may take to execute, 30 s by default.
 	StatementTimeout time.Duration
@@ -123,6 +127,7 @@ func (c Config) defaults() (Config, error) {
 	orDefault(&l.MaxHeader, 16<<10)
 	orDefault(&l.MaxWait, 50*time.Second)
 	orDefault(&l.MaxAnswer, 64<<20)
+	orDefault(&l.MaxTemp, 1<<30)
 	orDefault(&l.StatementTimeout, 30*time.Second)
 	orDefault(&l.BusyTimeout, 10*time.Second)
 	orDefault(&l.TransactionIdle, 5*time.Second)

@@ -65,6 +65,7 @@ func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
 		Logger:           cfg.Logger,
 		MaxWait:          cfg.Limits.MaxWait,
 		StatementTimeout: cfg.Limits.StatementTimeout,
+		MaxTemp:          cfg.Limits.MaxTemp,
 		BusyTimeout:      cfg.Limits.BusyTimeout,
 	})
 	if err != nil {

@@ -27,6 +27,7 @@ type Conn struct {
 	db      uintptr
 	handle  uintptr // in conns
 	image   uintptr // in images; 0 for a file
+	temp    *TempSpace
 	scratch uintptr
 	sql     buffer // text handed to prepare
 	running int    // calls now inside SQLite
@@ -144,6 +145,9 @@ func (c *Conn) Filename() string {
 	}
 	return goString(lib.Xsqlite3_db_filename(c.tls, c.db, 0))
 }
+
+// Temp returns the TempSpace that the connection was opened with.
+func (c *Conn) Temp() *TempSpace { return c.temp }
 
 // Limit sets a run-time limit and returns its old value. A negative val only reads it.
 func (c *Conn) Limit(id LimitID, val int) int {

@@ -159,6 +159,7 @@ func (c *Conn) openFile(path string, o Options, immutable bool) error {
 // vfs returns the name of the VFS that a connection needs, 0 for the default one.
 func (c *Conn) vfs(o Options) (name uintptr, err error) {
 	if o.Temp != nil {
+		c.temp = o.Temp
 		tempSpaces.Store(c.tls, o.Temp)
 	}
 	switch {

@@ -110,15 +110,6 @@ func (s *Stmt) IsExplain() bool {
 	return s.p != 0 && lib.Xsqlite3_stmt_isexplain(s.c.tls, s.p) != 0
 }
 
-// Registers returns how many values the statement holds at a time, without those
-// of triggers.
-func (s *Stmt) Registers() int {
-	if s.p == 0 {
-		return 0
-	}
-	return int((*lib.TVdbe)(ptr(s.p)).FnMem)
-}
-
 // Step runs the statement up to its next row. After it has returned false or
 // an error, the statement needs Reset.
 func (s *Stmt) Step() (bool, error) {

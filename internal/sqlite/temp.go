@@ -27,7 +27,10 @@ func NewTempSpace(bytes int64, of *TempSpace) *TempSpace { return &TempSpace{max
 func (t *TempSpace) Used() int64 { return t.used.Load() }
 
 // Denied reports whether there was not enough since it was asked last.
-func (t *TempSpace) Denied() bool { return t.denied.Swap(false) }
+func (t *TempSpace) Denied() bool { return t != nil && t.denied.Swap(false) }
+
+// Max returns how many bytes there are.
+func (t *TempSpace) Max() int64 { return t.max }
 
 // grow takes n bytes, or gives some back if n is negative.
 func (t *TempSpace) grow(n int64) bool {

@@ -98,7 +98,7 @@ func (d *database) openFile(exclusive bool) error {
 	d.m.mu.Lock()
 	d.cacheKB = cacheKB(len(d.m.dbs))
 	d.m.mu.Unlock()
-	conn, err := sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: d.cacheKB, Lookaside: lookaside, BusyTimeout: -1, Exclusive: exclusive, MemoryWAL: exclusive})
+	conn, err := sqlite.Open(path, sqlite.Options{Synchronous: "OFF", NoCheckpoint: true, CacheKB: d.cacheKB, Lookaside: lookaside, BusyTimeout: -1, Exclusive: exclusive, MemoryWAL: exclusive, Temp: d.m.tempSpace()})
 	if err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}

@@ -163,6 +163,10 @@ func (g *guest) first(conn *sqlite.Conn, text string) (*query, string, error) {
 			return nil, "", g.explain(err)
 		}
 		if st != nil {
+			if err := tooManyValues(st); err != nil {
+				st.Finalize()
+				return nil, "", err
+			}
 			q.st, q.readOnly = st, st.ReadOnly()
 			if st.IsExplain() {
 				q.control = ""

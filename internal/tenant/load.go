@@ -107,7 +107,7 @@ func loadDenies(a sqlite.Action) string {
 // scratch runs fn on a file that is not a database's yet. What goes wrong is the
 // file's fault.
 func (m *Manager) scratch(ctx context.Context, path string, fn func(*sqlite.Conn) error) error {
-	c, err := sqlite.Open(path, sqlite.Options{NoWAL: true, Synchronous: "OFF", NoForeignKeys: true, BusyTimeout: -1})
+	c, err := sqlite.Open(path, sqlite.Options{NoWAL: true, Synchronous: "OFF", NoForeignKeys: true, BusyTimeout: -1, Temp: m.tempSpace()})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotADatabase, err)
 	}

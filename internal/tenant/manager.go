@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
@@ -33,6 +34,10 @@ type Config struct {
 	MaxDecoded  int           // memory of one request's decoded changes, bytes, beyond 16 times their size; 0: 256 MiB
 	MaxConflict int           // conflicts recorded for one request; 0: 1,000,000
 	MaxEffects  int64         // bytes of values that one request may write, by triggers too; 0: 256 MiB
+	// MaxTemp is how many bytes of temporary files a connection's statements
+	// may use at a time; 0: 1 GiB. Those of all connections may use four times
+	// as many.
+	MaxTemp int64
 	// KeepPushes is how many of each replica's pushes are remembered, to
 	// recognise them in a file that is restored from a backup; 0: 1024. Those
 	// that the replica may send again are remembered besides.
@@ -84,6 +89,9 @@ func (c *Config) withDefaults() {
 	if c.MaxEffects <= 0 {
 		c.MaxEffects = 256 << 20
 	}
+	if c.MaxTemp <= 0 {
+		c.MaxTemp = 1 << 30
+	}
 	if c.KeepPushes <= 0 {
 		c.KeepPushes = 1024
 	}
@@ -115,6 +123,7 @@ type Manager struct {
 	pulls     pulls
 	frames    frameLogs
 	selects   selects
+	temp      *sqlite.TempSpace // of all connections
 
 	recentBytes atomic.Int64 // of the newest commits in memory, of all databases
 
@@ -149,8 +158,8 @@ func New(cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("tenant: make the cache: %w", err)
 	}
 	m := &Manager{
-		chunks: chunks,
-		cfg:    cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
+		chunks: chunks, temp: sqlite.NewTempSpace(4*cfg.MaxTemp, nil),
+		cfg: cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
 		cold: newColdFiles(cfg.MaxCached), pulls: pulls{seed: maphash.MakeSeed(), boot: rand.Uint64()},
 	}
 	m.idle.Add(1)
@@ -235,6 +244,9 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	m.chunks.drop(name)
 	return nil
 }
+
+// tempSpace returns the temporary space of one connection.
+func (m *Manager) tempSpace() *sqlite.TempSpace { return sqlite.NewTempSpace(m.cfg.MaxTemp, m.temp) }
 
 // path returns where a database's cached file is.
 func (m *Manager) path(name string) string {

@@ -21,6 +21,7 @@ const slowRead = 5 * time.Millisecond
 // another, and beside its writer.
 type readers struct {
 	path  string
+	temp  func() *sqlite.TempSpace
 	slots chan struct{} // one for each connection in use
 
 	mu   sync.Mutex
@@ -64,7 +65,7 @@ func (r *readers) get(ctx context.Context, patience time.Duration) (*reader, err
 }
 
 func (r *readers) open() (*reader, error) {
-	conn, err := sqlite.Open(r.path, sqlite.Options{ReadOnly: true, CacheKB: 512, Lookaside: lookaside, BusyTimeout: time.Second})
+	conn, err := sqlite.Open(r.path, sqlite.Options{ReadOnly: true, CacheKB: 512, Lookaside: lookaside, BusyTimeout: time.Second, Temp: r.temp()})
 	if err != nil {
 		return nil, fmt.Errorf("tenant: open a reader: %w", err)
 	}
@@ -121,7 +122,7 @@ func (d *database) share() {
 		d.fail()
 		return
 	}
-	d.readers.Store(&readers{path: d.m.path(d.name), slots: make(chan struct{}, maxReaders)})
+	d.readers.Store(&readers{path: d.m.path(d.name), temp: d.m.tempSpace, slots: make(chan struct{}, maxReaders)})
 }
 
 // errWriter says that a statement needs the writer.

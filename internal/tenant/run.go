@@ -356,6 +356,9 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 		}
 	}
 	_ = p.st.Reset() // what failed was reported by Step
+	if !p.changes {
+		d.guest.cache.clear() // what they hold at a time may be more with a new trigger
+	}
 	s.lastID = d.conn.LastInsertRowID()
 	res = Result{Wrote: true, LastID: s.lastID}
 	if p.changes && d.conn.TotalChanges() != before {

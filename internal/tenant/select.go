@@ -87,7 +87,7 @@ func (p *pagePull) selected(ctx context.Context, head history.Head) ([]uint32, e
 // touch runs the query on an image: nothing but one SELECT, and not for longer
 // than any other statement.
 func (p *pagePull) touch(ctx context.Context, img *sqlite.Image) error {
-	conn, err := sqlite.OpenImage(img, sqlite.Options{})
+	conn, err := sqlite.OpenImage(img, sqlite.Options{Temp: p.m.tempSpace()})
 	if err != nil {
 		return err
 	}
@@ -110,14 +110,17 @@ func (p *pagePull) touch(ctx context.Context, img *sqlite.Image) error {
 	case !st.ReadOnly():
 		return fmt.Errorf("%w: it writes", ErrQuery)
 	}
-	conn.Limit(sqlite.LimitLength, min(maxValue, max(maxRegisters/max(st.Registers(), 1), 10_000)))
+	if err := tooManyValues(st); err != nil {
+		return queryError(err, limit)
+	}
+	limitValues(conn, st)
 	for row := true; row && err == nil; {
 		row, err = st.Step()
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return queryError(err, limit)
+	return queryError(explainFull(conn, err), limit)
 }
 
 // onlyReads is the authorizer of such a query.

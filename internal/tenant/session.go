@@ -287,13 +287,9 @@ type watch struct {
 	why  error // why it was interrupted; guarded by mu
 }
 
-// maxRegisters bounds the values that a statement of a client holds at a time,
-// in bytes: a row of a thousand large ones would otherwise take all memory, and
-// no interrupt stops it.
-const maxRegisters = 1 << 30
-
+// watch returns the limits of a statement that is about to run.
 func (s *Session) watch(ctx context.Context, conn *sqlite.Conn, st *sqlite.Stmt) *watch {
-	conn.Limit(sqlite.LimitLength, min(maxValue, max(maxRegisters/max(st.Registers(), 1), 10_000)))
+	limitValues(conn, st)
 	limit := s.m.cfg.StatementTimeout
 	w := &watch{s: s, conn: conn, since: time.Now(), left: limit}
 	w.timer = time.AfterFunc(limit, func() {
@@ -341,7 +337,7 @@ func (w *watch) end(err error) error {
 	if w.why != nil && sqlite.IsInterrupt(err) {
 		return w.why
 	}
-	return err
+	return explainFull(w.conn, err)
 }
 
 // mark returns the index of the innermost savepoint of that name, or -1.
