@@ -219,6 +219,52 @@ func TestTursoUnknownBase(t *testing.T) {
 	s.expect("1=one 2=a2 3=a1'")
 }
 
+// TestTursoRestart has the server restarted between what a client pulled and its
+// first push: it must not be taken for a client that pulled later.
+func TestTursoRestart(t *testing.T) {
+	s := newTurso(t)
+	s.pipeline("", "CREATE TABLE n(v TEXT)")
+	a, b := s.turso("a"), s.turso("b")
+	a.insert(2, "a2")
+	a.write(`INSERT INTO "n"("v") VALUES (?)`, "an")
+	a.push()
+	c := s.turso("c")
+	s.stop()
+	s.start()
+	c.pull() // it has all
+	b.insert(2, "b2")
+	b.write(`INSERT INTO "n"("v") VALUES (?)`, "bn")
+	b.write(`UPDATE "n" SET "v" = ? WHERE rowid = ?`, "bn'", 1)
+	b.push()
+	s.expect("1=one 2=a2 3=b2")
+	if got := s.text("SELECT group_concat(v, ' ') FROM n"); got != "an bn" {
+		t.Errorf("rows without a key: %s", got)
+	}
+	if got := s.text("SELECT group_concat(kind || losing) FROM agentdb_conflicts"); !strings.Contains(got, "bn'") {
+		t.Errorf("an update that may mean two rows is not recorded: %s", got)
+	}
+	// The same with a client that the server knows by its stamp.
+	b.pull()
+	c.pull()
+	a.insert(4, "a4")
+	a.push()
+	s.stop()
+	s.start()
+	b.insert(4, "b4")
+	b.write(`UPDATE "n" SET "v" = ? WHERE rowid = ?`, "bn'", 2)
+	b.push()
+	s.expect("1=one 2=a2 3=b2 4=a4 5=b4")
+	if got := s.text("SELECT group_concat(v, ' ') FROM n"); got != "an bn'" {
+		t.Errorf("rows without a key: %s", got)
+	}
+}
+
+// text returns the value that a query yields.
+func (s *sqlServer) text(sql string) string {
+	s.t.Helper()
+	return fmt.Sprint(s.pipeline("", sql).Results[0].Response.Result.Rows[0][0].Value)
+}
+
 func TestTursoTransform(t *testing.T) {
 	s := newTurso(t)
 	a := s.turso("a")

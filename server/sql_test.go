@@ -20,22 +20,31 @@ type sqlServer struct {
 	t   *testing.T
 	srv *server.Server
 	dir string
+	cfg server.Config
 }
 
 func newSQL(t *testing.T, cfg server.Config) *sqlServer {
 	t.Helper()
 	cfg.DataDir = t.TempDir()
 	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-	srv, err := server.New(cfg)
-	if err != nil {
-		t.Fatal(err)
+	s := &sqlServer{t: t, dir: cfg.DataDir, cfg: cfg}
+	s.start()
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *sqlServer) start() {
+	s.t.Helper()
+	var err error
+	if s.srv, err = server.New(s.cfg); err != nil {
+		s.t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := srv.Close(context.Background()); err != nil { // the test's own has ended
-			t.Error(err)
-		}
-	})
-	return &sqlServer{t: t, srv: srv, dir: cfg.DataDir}
+}
+
+func (s *sqlServer) stop() {
+	if err := s.srv.Close(context.Background()); err != nil { // the test's own has ended
+		s.t.Error(err)
+	}
 }
 
 // post sends a body and returns the answer.

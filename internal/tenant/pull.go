@@ -141,7 +141,7 @@ func (p *pagePull) first(ctx context.Context, head history.Head) (*PageAnswer, e
 	a, err := p.answer(head, rev, only)
 	if err == nil {
 		p.m.stats.snapshots.Add(1)
-		p.m.pulls.sent(string(p.id), rev)
+		err = p.m.keepFile(ctx, string(p.id), rev)
 	}
 	return a, err
 }
@@ -169,7 +169,10 @@ func (p *pagePull) next(head history.Head, rev turso.Revision, only []uint32) (*
 	}
 	a, err := p.answer(head, to, only)
 	if err == nil {
-		p.m.pulls.sent(string(p.id), to)
+		p.m.pulls.sent(string(p.id), to, p.stamp.page > 0)
+		if to.Gen == turso.NoGen && p.stamp.page == 0 {
+			err = p.m.keepFile(context.Background(), string(p.id), to)
+		}
 	}
 	return a, err
 }

@@ -10,7 +10,8 @@ import (
 
 // pulls remembers what the files of Turso's clients were sent. Their pushes
 // don't say which state of the database they were made on, only how many
-// answers with pages the file has got: together that tells, as a rule.
+// answers with pages the file has got, if there is no stamp: together that tells,
+// as a rule.
 type pulls struct {
 	mu   sync.Mutex // guards what follows
 	dbs  map[string]*pullLog
@@ -27,17 +28,31 @@ type pullLog struct {
 	looked  bool
 	why     string // why it can't be carried
 	marks   uint32 // the root of Turso's marks, 0 if there are none
+	loaded  bool   // lines has the files of the servers before
+	forgot  uint64 // the lowest state of files that are not in lines, and 1; 0 if all are
 }
 
 // line is one file of a client.
 type line struct {
-	bases []base // the newest, by gen
-	asked uint64 // the gen of its last request
-	used  uint64
+	bases   []base // the newest, by gen
+	asked   uint64 // the gen of its last request
+	used    uint64
+	old     bool // it is known from a server before, and may have pulled since
+	stamped bool // its pushes have a stamp
 }
 
 // base is a state that a file was sent.
-type base struct{ gen, seq uint64 }
+type base struct {
+	gen, seq uint64
+	stamped  bool
+}
+
+// forget notes that a file is no more known.
+func (l *pullLog) forget(seq uint64) {
+	if seq++; seq > 0 && (l.forgot == 0 || seq < l.forgot) {
+		l.forgot = seq
+	}
+}
 
 // Bounds of pulls.
 const (
@@ -72,6 +87,9 @@ func (p *pulls) line(db string, id uint32) *line {
 					oldest = k
 				}
 			}
+			if o := l.lines[oldest]; !o.stamped && len(o.bases) > 0 {
+				l.forget(o.bases[0].seq)
+			}
 			delete(l.lines, oldest)
 		}
 		f = &line{}
@@ -87,15 +105,16 @@ func (p *pulls) asked(db string, rev turso.Revision) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.line(db, rev.Line)
-	f.asked = rev.Gen
-	f.add(base{rev.Gen, rev.Seq})
+	f.asked, f.old = rev.Gen, false
+	f.stamped = slices.ContainsFunc(f.bases, func(b base) bool { return b.gen == rev.Gen && b.stamped })
+	f.add(base{rev.Gen, rev.Seq, f.stamped})
 }
 
-// sent notes that a file was sent rev. It may not have arrived.
-func (p *pulls) sent(db string, rev turso.Revision) {
+// sent notes that a file was sent rev, and a stamp. It may not have arrived.
+func (p *pulls) sent(db string, rev turso.Revision, stamped bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.line(db, rev.Line).add(base{rev.Gen, rev.Seq})
+	p.line(db, rev.Line).add(base{rev.Gen, rev.Seq, stamped})
 }
 
 func (f *line) add(b base) {
@@ -103,7 +122,7 @@ func (f *line) add(b base) {
 	if i >= 0 {
 		// The answer that arrived: of several with the same count the last
 		// that the file asked for, or any of them.
-		f.bases[i].seq = b.seq
+		f.bases[i] = b
 		return
 	}
 	f.bases = append(f.bases, b)
@@ -112,31 +131,39 @@ func (f *line) add(b base) {
 	}
 }
 
-// bases returns the lowest of the states that the file of a client's push with
-// this count may be in, and of those that it may have been in; ok is false if
-// there is none.
-func (p *pulls) bases(db, client string, gen uint64) (low, first uint64, ok bool) {
+// bases returns the states that the file of a client's push with this count may
+// be in, or has gone beyond, ascending, and the lowest of those that it may have
+// been in. There are none if nothing is known.
+func (p *pulls) bases(db, client string, gen uint64) (list []uint64, first uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.dbs[db]
 	if l == nil {
-		return 0, 0, false
+		return nil, 0
 	}
+	first = turso.NoGen
 	for id := range l.match(client, gen) {
-		for _, b := range l.lines[id].bases {
-			if b.gen != gen && b.gen != turso.NoGen {
-				continue
-			}
-			oldest := b.seq
-			for _, o := range l.lines[id].bases {
-				oldest = min(oldest, o.seq)
-			}
-			if low, first = min(low, b.seq), min(first, oldest); !ok {
-				low, first, ok = b.seq, oldest, true
+		f := l.lines[id]
+		for _, b := range f.bases {
+			if f.has(b, gen) {
+				list = append(list, b.seq)
+				for _, o := range f.bases {
+					first = min(first, o.seq)
+				}
 			}
 		}
 	}
-	return low, first, ok
+	if l.forgot > 0 {
+		list, first = append(list, l.forgot-1), min(first, l.forgot-1)
+	}
+	slices.Sort(list)
+	return slices.Compact(list), first
+}
+
+// has reports whether b may be the last state that the file was sent before a
+// push with this count.
+func (f *line) has(b base, gen uint64) bool {
+	return b.gen == gen || b.gen == turso.NoGen || f.old && b.gen < gen
 }
 
 // match returns the files that a client may have: those that can have the count
@@ -148,7 +175,7 @@ func (l *pullLog) match(client string, gen uint64) map[uint32]bool {
 		if f.asked != turso.NoGen && f.asked > gen {
 			continue // it has got more since
 		}
-		if slices.ContainsFunc(f.bases, func(b base) bool { return b.gen == gen || b.gen == turso.NoGen }) {
+		if slices.ContainsFunc(f.bases, func(b base) bool { return f.has(b, gen) }) {
 			fit[id] = true
 		}
 	}

@@ -94,7 +94,7 @@ func (d *database) newTursoRun(ctx context.Context, p *TursoPush) (*tursoRun, er
 	}
 	stamped, err := t.stamped(ctx)
 	if err == nil && !stamped {
-		t.guess()
+		err = t.guess(ctx)
 	}
 	return t, err
 }

@@ -13,11 +13,14 @@ type basis struct {
 	// base is that state, or one before: the client has seen at least that.
 	base  *past
 	exact bool // it is that state
+	// others are later states that it may be as well.
+	others []uint64
 	// replays counts the statements at the beginning that the client has run
 	// again after it pulled base. They were made on origin, or on a later state:
 	// their ids mean what they meant there.
 	replays int
 	origin  *past
+	origins []uint64 // later states that origin may be as well
 	// known are the ids that the pushes before have given out, as the replayed
 	// statements know them; nil if there is nothing of that kind.
 	known *tursoState
@@ -49,10 +52,13 @@ func (t *tursoRun) stamped(ctx context.Context) (bool, error) {
 			last = nil // the client has pulled what it pushed, since
 		}
 	case last != nil && last.Based:
-		t.origin = t.d.past(last.Base)
+		t.origin, t.origins = t.d.past(last.Base), last.Others
 	default:
-		if low, _, ok := t.d.m.pulls.bases(t.d.name, t.p.Client, 0); ok {
-			t.origin = t.d.past(min(low, s.Seq))
+		if err := t.d.m.loadFiles(ctx, t.d.name); err != nil {
+			return false, err
+		}
+		if list, _ := t.d.m.pulls.bases(t.d.name, t.p.Client, 0); len(list) > 0 {
+			t.origin, t.origins = t.d.past(min(list[0], s.Seq)), few(list[1:])
 		}
 	}
 	t.known = last.copy(0)
@@ -90,27 +96,44 @@ func (t *tursoRun) countReplays(s turso.Stamp) int {
 }
 
 // guess finds what the basis may be without a stamp: the file has not pulled
-// since it was made, or nobody had ever pushed.
-func (t *tursoRun) guess() {
+// since it was made, or nobody had pushed when it pulled.
+func (t *tursoRun) guess(ctx context.Context) error {
 	d, p := t.d, t.p
-	low, first, ok := d.m.pulls.bases(d.name, p.Client, p.Gen)
+	if err := d.m.loadFiles(ctx, d.name); err != nil {
+		return err
+	}
+	list, first := d.m.pulls.bases(d.name, p.Client, p.Gen)
 	last := uint64(0)
 	if s := t.before; s != nil {
 		last = s.Gen
 		if s.Based {
-			// The pulls before the server's start are not known.
-			if s.Gen == p.Gen || s.Boot != d.m.pulls.boot || !ok {
-				low, ok = s.Base, true
+			// What was pulled before the server's start is known in part.
+			if s.Gen == p.Gen || s.Boot != d.m.pulls.boot || len(list) == 0 {
+				list = append([]uint64{s.Base}, s.Others...)
 			}
 			first = s.Base
 		}
 	}
-	t.unseen = unseenSince{d: d, me: t.author, after: low, many: !ok}
-	if !ok {
-		return
+	t.unseen = unseenSince{d: d, me: t.author, many: len(list) == 0}
+	if len(list) == 0 {
+		return nil
 	}
-	t.base, t.origin = d.past(low), d.past(min(first, low))
+	t.unseen.after = list[0]
+	t.base, t.others = d.past(list[0]), few(list[1:])
+	t.origin, t.origins = d.past(min(first, list[0])), t.others
 	if p.Gen == last+1 && p.ChangeID == uint64(len(p.Writes)) {
 		t.replays, t.known = len(p.Writes), t.before.next(p.Gen-1)
 	}
+	return nil
+}
+
+// maxOthers bounds what is kept of the states that a client may be in.
+const maxOthers = 8
+
+// few returns some of the states, the highest among them.
+func few(list []uint64) []uint64 {
+	if len(list) > maxOthers {
+		list = append(list[:maxOthers-1:maxOthers-1], list[len(list)-1])
+	}
+	return list
 }

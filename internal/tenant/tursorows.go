@@ -1,6 +1,8 @@
 package tenant
 
 import (
+	"errors"
+
 	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/turso"
 )
@@ -51,10 +53,38 @@ func (t *tursoRun) owns(table string, id int64) bool {
 // that the statements mean.
 func (t *tursoRun) localRows(table string) (*localRows, error) {
 	if t.replay != nil {
-		return t.replay.localRows(table, t.origin)
+		return t.rowsOn(t.replay, table, t.origin, t.origins)
 	}
-	return t.state.localRows(table, t.base)
+	return t.rowsOn(t.state, table, t.base, t.others)
 }
+
+// rowsOn returns the rows without a key that a client has put into a table of
+// that state, or one of the others.
+func (t *tursoRun) rowsOn(s *tursoState, table string, base *past, others []uint64) (*localRows, error) {
+	if l := s.Rows[table]; l != nil {
+		return l, nil
+	}
+	l := &localRows{Vague: base == nil}
+	s.Rows[table] = l
+	if base == nil {
+		return l, nil
+	}
+	var err error
+	if l.Top, err = base.top(table); err != nil {
+		return nil, err
+	}
+	for _, seq := range others {
+		top, err := t.d.past(seq).top(table)
+		if err != nil {
+			return nil, err
+		}
+		l.Vague = l.Vague || top != l.Top
+	}
+	return l, nil
+}
+
+// errVague: a rowid of the client's may be that of several rows.
+var errVague = errors.New("which row has that rowid at the client is not known: pull before you change rows without a key")
 
 // rowID returns where a row without a key is that the client knows by a rowid.
 func (t *tursoRun) rowID(table string, local int64, gone bool) (int64, error) {
@@ -64,6 +94,9 @@ func (t *tursoRun) rowID(table string, local int64, gone bool) (int64, error) {
 	l, err := t.localRows(table)
 	if err != nil {
 		return 0, err
+	}
+	if l.Vague && local > l.Top {
+		return 0, errVague
 	}
 	i := l.find(local)
 	if i < 0 {

@@ -19,7 +19,9 @@ type tursoState struct {
 	Gen   uint64 // what follows is of pushes with this count
 	Base  uint64 // the revision that these were made on, or one before
 	Based bool   // that is known
-	Boot  uint64 // the server's run that took the last of them
+	// Others are later revisions that it may have been instead.
+	Others []uint64 `json:",omitempty"`
+	Boot   uint64   // the server's run that took the last of them
 	// IDs are the rows that the client inserted and that got another id, by
 	// table and the client's id. A row that was refused has a placeholder.
 	IDs map[string]map[int64]int64 `json:",omitempty"`
@@ -39,6 +41,9 @@ type localRows struct {
 	Top  int64 // the highest rowid of the base that is left
 	Rows []localRow
 	Dead map[int64]bool `json:",omitempty"` // rows of the base that it deleted
+	// Vague says that Top may be another one, so that only rows up to it, which
+	// the base has, are known by their rowid.
+	Vague bool `json:",omitempty"`
 }
 
 type localRow [2]int64 // there, here
@@ -72,7 +77,7 @@ func (s *tursoState) copy(gen uint64) *tursoState {
 		n.Own[t] = slices.Clone(l)
 	}
 	for t, l := range s.Rows {
-		n.Rows[t] = &localRows{Top: l.Top, Rows: slices.Clone(l.Rows), Dead: maps.Clone(l.Dead)}
+		n.Rows[t] = &localRows{Top: l.Top, Rows: slices.Clone(l.Rows), Dead: maps.Clone(l.Dead), Vague: l.Vague}
 	}
 	return n
 }
@@ -145,22 +150,6 @@ func (s *tursoState) owns(table string, id int64) bool {
 		}
 	}
 	return false
-}
-
-// localRows returns the client's rows without a key in a table.
-func (s *tursoState) localRows(table string, base *past) (*localRows, error) {
-	if l := s.Rows[table]; l != nil {
-		return l, nil
-	}
-	l := &localRows{}
-	if base != nil {
-		var err error
-		if l.Top, err = base.top(table); err != nil {
-			return nil, err
-		}
-	}
-	s.Rows[table] = l
-	return l, nil
 }
 
 // put reports whether the row with that id is one that the client put there,

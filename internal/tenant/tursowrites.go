@@ -27,7 +27,7 @@ func (t *tursoRun) writes() error {
 	t.state = t.before.next(t.p.Gen)
 	t.state.Based, t.state.Boot = t.base != nil, t.d.m.pulls.boot
 	if t.state.Based {
-		t.state.Base = t.base.seq
+		t.state.Base, t.state.Others = t.base.seq, t.others
 	}
 	t.batch, t.deleted = nil, map[string]map[int64]bool{}
 	t.replay = nil
@@ -190,6 +190,9 @@ func (t *tursoRun) write(i int) error {
 	if errors.Is(err, change.ErrNoTable) {
 		return t.other(q) // SQLite says what is wrong with it
 	}
+	if errors.Is(err, errVague) {
+		return t.conflict(change.StatementConflict(q.SQL, q.Args, err))
+	}
 	if err == nil {
 		t.batch = append(t.batch, op)
 	}
@@ -304,7 +307,7 @@ func (t *tursoRun) flush() error {
 			}
 			op.rows.add(here)
 			if t.replay != nil { // the client has numbered it anew
-				l, err := t.state.localRows(op.e.Table.Name, t.base)
+				l, err := t.rowsOn(t.state, op.e.Table.Name, t.base, t.others)
 				if err != nil {
 					return err
 				}
