@@ -123,6 +123,12 @@ func (k *Capture) Discard() {
 	}
 }
 
+// MayViolate reports whether running a change can leave a foreign key violated,
+// as the schema was when the transaction began.
+func (k *Capture) MayViolate(c *Change) bool {
+	return k.schema.fks || slices.ContainsFunc(c.Events, func(e Event) bool { return e.Op > OpDelete })
+}
+
 // Suspend stops recording until Resume: for agentdb's own writes.
 func (k *Capture) Suspend() { k.suspended = true }
 

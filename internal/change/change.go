@@ -1,6 +1,7 @@
 package change
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -182,7 +183,11 @@ func (c *Change) Effects() int {
 // Merge appends the events of o to c. The sequences keep c's first before and
 // o's last after.
 func (c *Change) Merge(o *Change) {
-	c.Events = append(c.Events, o.Events...)
+	if len(c.Events) == 0 {
+		c.Events = slices.Clip(o.Events)
+	} else {
+		c.Events = append(c.Events, o.Events...)
+	}
 next:
 	for _, s := range o.Sequences {
 		for i := range c.Sequences {

@@ -109,7 +109,10 @@ func (x *Executor) Expect(c *Change) {
 // the others go on. The results list the operations that did not simply apply.
 // The capture's Finish then has the effects.
 func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
-	x.res, x.back, x.keysBack = nil, x.back[:0], maps.Clone(x.keys)
+	x.res, x.back, x.keysBack = nil, x.back[:0], nil
+	if len(x.keys) > 0 {
+		x.keysBack = maps.Clone(x.keys)
+	}
 	in := c.Intents()
 	x.reserve(in)
 	for i, e := range in {
@@ -151,7 +154,10 @@ func (x *Executor) Cost() (time.Duration, int64) { return time.Since(x.began), x
 // that rows which refer to a later row of the same change find it.
 func (x *Executor) reserve(in []*Event) {
 	x.saved, x.free = nil, nil
-	freed := map[idKey]bool{}
+	freed := map[idKey]bool(nil)
+	if len(in) > 1 {
+		freed = map[idKey]bool{}
+	}
 	for i, e := range in {
 		if e.Op > OpDelete || e.Table.NoRowid {
 			continue
@@ -161,12 +167,13 @@ func (x *Executor) reserve(in []*Event) {
 			continue
 		}
 		k := idKey{e.Table.Name, e.RowID}
-		switch e.Op {
-		case OpDelete:
+		switch {
+		case freed == nil && e.Op != OpInsert: // there is nobody to take it
+		case e.Op == OpDelete:
 			freed[k] = true
-		case OpUpdate:
+		case e.Op == OpUpdate:
 			freed[k] = freed[k] || e.NewRowID != e.RowID
-		case OpInsert:
+		case e.Op == OpInsert:
 			if id, ok := x.forced[i]; ok {
 				x.save(k, id)
 				continue
@@ -265,9 +272,10 @@ func (x *Executor) taken(r *relation, id int64) (bool, error) {
 	if id < placeholderBelow {
 		return true, nil
 	}
-	st, err := x.stmt(stmtKey{&r.Table, 0, "taken"}, func() string {
-		return "SELECT 1 FROM main." + quote(r.Name) + " WHERE " + quote(r.rowid) + "=?"
-	})
+	if r.taken == "" {
+		r.taken = "SELECT 1 FROM main." + quote(r.Name) + " WHERE " + quote(r.rowid) + "=?"
+	}
+	st, err := x.conn.Cached(r.taken)
 	if err != nil {
 		return false, err
 	}

@@ -200,7 +200,9 @@ func (x *Executor) Back(c *Change) {
 		}
 	}
 	x.back = x.back[:0]
-	x.keys = maps.Clone(x.keysBack)
+	if x.keys = maps.Clone(x.keysBack); x.keys == nil {
+		x.keys = map[string]rowKey{}
+	}
 	for _, e := range c.Intents() {
 		if e.Op == OpInsert && !e.Table.NoRowid && !x.refersByID(e.Table.Name) {
 			x.ids[idKey{e.Table.Name, e.RowID}] = placeholder(e.RowID)

@@ -29,6 +29,7 @@ type relation struct {
 	keyRefs map[int]*keyRef // references to natural keys, by SQLite's number
 	ipkFK   bool            // the INTEGER PRIMARY KEY is itself a reference: a natural key
 	rowid   string
+	taken   string    // SQL that finds a rowid, once it was needed
 	content *relation // of an FTS5 table's %_content: the FTS5 table it backs
 }
 
@@ -73,6 +74,7 @@ type schema struct {
 	loaded  int                  // how often it was read
 	rels    map[string]*relation // by name as SQLite gives it
 	vtabs   bool
+	fks     bool // some table has a foreign key
 	// triggers are the tables and views that triggers belong to.
 	triggers map[string]string
 	onLoad   func() error // called after each load
@@ -107,7 +109,7 @@ func (s *schema) forget() { s.version = -1 }
 func (s *schema) load() error {
 	s.loaded++
 	s.rels = map[string]*relation{}
-	s.vtabs = false
+	s.vtabs, s.fks = false, false
 	st, err := s.conn.Cached("SELECT l.name, l.type, l.wr, coalesce(m.sql,'') FROM pragma_table_list l " +
 		"LEFT JOIN main.sqlite_schema m ON m.name=l.name AND m.type IN ('table','view') WHERE l.schema='main'")
 	if err != nil {
@@ -289,6 +291,7 @@ func (s *schema) loadForeignKeys(r *relation) error {
 		if !row {
 			return nil
 		}
+		s.fks = true
 		parent := s.find(st.ColumnText(0))
 		from, to := st.ColumnText(1), st.ColumnText(2)
 		if parent != nil && len(parent.PK) > 0 {

@@ -102,12 +102,15 @@ func (c *NewCommit) check() error {
 			return err
 		}
 	}
-	seen := make(map[uint32]struct{}, len(c.Pages))
-	for _, pg := range c.Pages {
-		if _, dup := seen[pg.No]; dup {
-			return fmt.Errorf("page %d twice: %w", pg.No, ErrInvalid)
+	nos := make([]uint32, len(c.Pages), max(16, len(c.Pages))) // of few pages it is on the stack
+	for i, pg := range c.Pages {
+		nos[i] = pg.No
+	}
+	slices.Sort(nos)
+	for i := 1; i < len(nos); i++ {
+		if nos[i] == nos[i-1] {
+			return fmt.Errorf("page %d twice: %w", nos[i], ErrInvalid)
 		}
-		seen[pg.No] = struct{}{}
 	}
 	return nil
 }

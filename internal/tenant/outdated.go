@@ -51,7 +51,7 @@ func (d *database) outdated(ctx context.Context, req *wire.Request, s *replicaSt
 // the replica has had no answer for stay, however many they are.
 func (o *outdated) findBatches(ctx context.Context, d *database, req *wire.Request, keep uint64) error {
 	var keys []string
-	prefix, unanswered := batchPrefix(req.Replica), batchKey(req.Replica, req.First)
+	prefix, unanswered := batchPrefix(author(req.Replica)), batchKey(author(req.Replica), req.First)
 	for m, err := range d.m.cfg.Store.Metas(ctx, d.id(), prefix, "") {
 		if err != nil {
 			return translate(err)

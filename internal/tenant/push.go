@@ -120,6 +120,8 @@ type execution struct {
 	results      []wire.Result
 	final        []wire.Result // the same, with the ids of all inserted rows
 	effects      change.Change
+	merged       int    // changes in effects
+	encoded      []byte // the effects of the last of them
 	same         bool
 	conflicts    int
 	skip         map[opAt]string
@@ -136,6 +138,7 @@ type opAt struct {
 func (p *execution) transaction() error {
 	d := p.d
 	p.results, p.final, p.effects, p.same, p.conflicts, p.strictEvents = nil, nil, change.Change{}, true, 0, 0
+	p.merged = 0
 	if err := d.conn.ExecArgs("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("tenant: %w", err)
 	}
@@ -224,7 +227,8 @@ func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w
 		}
 		var h uint64
 		if eff != nil {
-			h, _ = eff.EffectsHash(nil)
+			h, p.encoded = eff.EffectsHash(p.encoded)
+			p.merged++
 			p.effects.Merge(eff)
 		}
 		if h != w.Effects || len(res) > 0 {
@@ -238,16 +242,19 @@ func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w
 // run runs a change, or refuses all of it. violated means that it was undone.
 func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse bool) (res []wire.OpResult, eff *change.Change, violated bool, err error) {
 	d := p.d
-	if err := d.conn.ExecArgs("SAVEPOINT agentdb_change"); err != nil {
-		return nil, nil, false, err
+	// Where nothing can be violated there is nothing to go back to.
+	nested := refuse || len(p.req.Changes)-p.known.dup != 1 || d.cap.MayViolate(c)
+	if nested {
+		if err := d.conn.ExecArgs("SAVEPOINT agentdb_change"); err != nil {
+			return nil, nil, false, err
+		}
 	}
-	now := time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
 	before := p.conflicts
 	x.Conflict = func(k *change.Conflict) error {
 		if p.conflicts++; p.conflicts > d.m.cfg.MaxConflict {
 			return fmt.Errorf("%w: more than %d conflicts in one request", ErrTooLarge, d.m.cfg.MaxConflict)
 		}
-		return k.Insert(d.conn, now, p.since.me, id)
+		return k.Insert(d.conn, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), p.since.me, id)
 	}
 	for at, why := range p.skip {
 		if at.id == id {
@@ -265,7 +272,7 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 		}
 		return nil, nil, false, err
 	}
-	if !refuse {
+	if nested && !refuse {
 		if violated, err = d.conn.DeferredFKs(); err != nil {
 			return nil, nil, false, err
 		}
@@ -279,6 +286,9 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 	}
 	if eff, err = d.cap.Finish(); err != nil {
 		return nil, nil, false, err
+	}
+	if !nested {
+		return res, eff, false, nil
 	}
 	return res, eff, false, d.conn.ExecArgs("RELEASE agentdb_change")
 }
@@ -321,6 +331,7 @@ func (p *execution) runStrict(x *change.Executor) error {
 			return err
 		}
 		if eff != nil {
+			p.merged += 2 // not encoded
 			p.effects.Merge(eff)
 			p.strictEvents = uint64(eff.Effects())
 		}
@@ -350,7 +361,7 @@ func (p *execution) append(ctx context.Context, s *replicaState) (history.Head, 
 		if len(fresh) > 0 {
 			b := p.batch(fresh)
 			next.batches = p.old.left(s) + 1
-			nc.KV = map[string][]byte{replicaKey(p.req.Replica): next.encode(), batchKey(p.req.Replica, next.last): b.encode()}
+			nc.KV = map[string][]byte{replicaKey(s.author): next.encode(), batchKey(s.author, next.last): b.encode()}
 		}
 		if p.strictResult.Code == wire.StrictApplied {
 			if nc.KV == nil {
@@ -400,7 +411,11 @@ func (p *execution) newCommit(fresh []wire.Change) (*history.NewCommit, error) {
 	nc := &history.NewCommit{
 		Time: time.Now(), Author: p.since.me, Meta: meta.append(nil), Pages: pages, DBSize: size,
 	}
-	if len(p.effects.Events) > 0 {
+	switch {
+	case len(p.effects.Events) == 0:
+	case p.merged == 1:
+		nc.Change = p.encoded
+	default:
 		nc.Change = p.effects.Append(nil, change.ViewEffects)
 	}
 	return nc, nil

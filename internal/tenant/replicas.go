@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -31,24 +32,28 @@ type batch struct {
 	results []wire.Result
 }
 
-func replicaKey(id wire.ReplicaID) string { return "r/" + author(id) }
+func replicaKey(author string) string { return "r/" + author }
 
-func batchPrefix(id wire.ReplicaID) string { return "b/" + author(id) + "/" }
+func batchPrefix(author string) string { return "b/" + author + "/" }
 
-func batchKey(id wire.ReplicaID, last uint64) string {
-	return fmt.Sprintf("%s%016x", batchPrefix(id), last)
+func batchKey(author string, last uint64) string {
+	var be [8]byte
+	binary.BigEndian.PutUint64(be[:], last)
+	b := make([]byte, 0, 64)
+	b = append(append(append(b, "b/"...), author...), '/')
+	return string(hex.AppendEncode(b, be[:]))
 }
 
 func strictKey(nonce [16]byte) string { return fmt.Sprintf("x/%x", nonce) }
 
 func (s *replicaState) encode() []byte {
-	b := binary.AppendUvarint(nil, s.last)
+	b := binary.AppendUvarint(make([]byte, 0, 24), s.last)
 	b = binary.LittleEndian.AppendUint64(b, s.chain)
 	return binary.AppendUvarint(b, s.batches)
 }
 
 func (b *batch) encode() []byte {
-	out := binary.AppendUvarint(nil, b.first)
+	out := binary.AppendUvarint(make([]byte, 0, 32+8*len(b.nonces)), b.first)
 	out = binary.LittleEndian.AppendUint64(out, b.before)
 	out = binary.AppendUvarint(out, uint64(len(b.nonces)))
 	for _, n := range b.nonces {
@@ -85,7 +90,7 @@ func (d *database) loadReplica(ctx context.Context, id wire.ReplicaID) (*replica
 		return &now, nil
 	}
 	d.mu.Unlock()
-	v, err := d.m.cfg.Store.GetMeta(ctx, d.id(), replicaKey(id))
+	v, err := d.m.cfg.Store.GetMeta(ctx, d.id(), replicaKey(author(id)))
 	if errors.Is(err, history.ErrNoMeta) {
 		return &replicaState{author: author(id)}, nil
 	}
@@ -120,14 +125,15 @@ type known struct {
 // the same ids. What can't be compared any more, because the file was restored
 // from a very old backup, is taken for a copy's.
 func (d *database) recognise(ctx context.Context, req *wire.Request, s *replicaState) (*known, error) {
-	k := &known{chain: req.Chain, results: map[uint64][]wire.OpResult{}}
+	k := &known{chain: req.Chain}
 	if req.First > s.last {
 		if req.First == s.last+1 && req.Chain != s.chain {
 			k.fork = req.First
 		}
 		return k, nil
 	}
-	have, err := d.executed(ctx, req.Replica, req.First, s.last)
+	k.results = map[uint64][]wire.OpResult{}
+	have, err := d.executed(ctx, author(req.Replica), req.First, s.last)
 	if err != nil {
 		return nil, err
 	}
@@ -165,9 +171,9 @@ type executedChanges struct {
 }
 
 // executed reads what is kept about the changes from first to last.
-func (d *database) executed(ctx context.Context, id wire.ReplicaID, first, last uint64) (*executedChanges, error) {
+func (d *database) executed(ctx context.Context, author string, first, last uint64) (*executedChanges, error) {
 	e := &executedChanges{chain: map[uint64]uint64{}, results: map[uint64][]wire.OpResult{}}
-	for m, err := range d.m.cfg.Store.Metas(ctx, d.id(), batchPrefix(id), batchKey(id, first)) {
+	for m, err := range d.m.cfg.Store.Metas(ctx, d.id(), batchPrefix(author), batchKey(author, first)) {
 		if err != nil {
 			return nil, translate(err)
 		}

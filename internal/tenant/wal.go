@@ -27,6 +27,9 @@ const (
 	maxFrames        = 12 << 20 / frameSize
 )
 
+// fewPages are compared one by one to find those that come twice.
+const fewPages = 16
+
 // walReader takes the pages that each commit changed out of the WAL.
 type walReader struct {
 	conn   *sqlite.Conn
@@ -97,18 +100,28 @@ func (w *walReader) take() ([]history.Page, uint32, error) {
 	w.read = w.frames
 	w.count()
 	pages := make([]history.Page, 0, n)
-	at := make(map[uint32]int, n)
+	var at map[uint32]int // where a page is, if they are many
+	if n > fewPages {
+		at = make(map[uint32]int, n)
+	}
 	for i := range n {
 		f := buf[i*frameSize:][:frameSize]
 		if binary.BigEndian.Uint64(f[8:]) != w.salt {
 			return nil, 0, fmt.Errorf("tenant: frame %d of the WAL is of an older one", w.read-n+i)
 		}
 		p := history.Page{No: binary.BigEndian.Uint32(f), Data: f[frameHeader:]}
-		if k, ok := at[p.No]; ok {
+		k, again := at[p.No]
+		if at == nil {
+			k = slices.IndexFunc(pages, func(o history.Page) bool { return o.No == p.No })
+			again = k >= 0
+		}
+		if again {
 			pages[k] = p
 			continue
 		}
-		at[p.No] = len(pages)
+		if at != nil {
+			at[p.No] = len(pages)
+		}
 		pages = append(pages, p)
 	}
 	size := binary.BigEndian.Uint32(buf[(n-1)*frameSize+4:])
