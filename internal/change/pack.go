@@ -28,6 +28,9 @@ func (k *Capture) backTo(p position) {
 	k.events = k.events[:p.events]
 	k.pack.n, k.pack.b, k.pack.tables = p.packed, k.pack.b[:p.bytes], k.pack.tables[:p.tables]
 	k.pack.last = nil
+	if p.packed == 0 {
+		k.pack.at = 0 // it begins anew
+	}
 }
 
 // since returns the events after p.

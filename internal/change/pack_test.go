@@ -33,6 +33,7 @@ func TestPacked(t *testing.T) {
 		"savepoint":           {insert, "SAVEPOINT s", "INSERT INTO u VALUES('k','l')", "ROLLBACK TO s", "INSERT INTO w VALUES(1)"},
 		"savepoint first":     {"SAVEPOINT s", insert, "ROLLBACK TO s", "UPDATE t SET b=9", "INSERT INTO w VALUES(1)", "RELEASE s"},
 		"savepoint of update": {insert, "SAVEPOINT s", "UPDATE t SET b=9", "ROLLBACK TO s", "INSERT INTO w VALUES(1)"},
+		"updates undone":      {"SAVEPOINT s", "UPDATE t SET b=2", "UPDATE t SET b=3", insert, "ROLLBACK TO s", "UPDATE t SET b=4"},
 		"nothing":             {"INSERT INTO t(a) VALUES('q')", "SAVEPOINT s"},
 		"undone":              {"SAVEPOINT s", insert, "ROLLBACK TO s"},
 	} {
