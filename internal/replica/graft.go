@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -60,6 +61,7 @@ func newGraft(w, old *sqlite.Conn, pages uint32, sync bool) (*graft, error) {
 
 // run puts the content of a snapshot in place.
 func (g *graft) run(from *spool) error {
+	g.head = make([][]byte, g.kept)
 	s := newSyncer(g.file, g.sync)
 	err := from.unpack(patience, func(first uint32, data []byte) error { return g.place(s, first, data) })
 	if err = errors.Join(err, s.end()); err != nil {
@@ -77,10 +79,11 @@ func (g *graft) run(from *spool) error {
 // lockPage holds the bytes that SQLite locks: it is never written.
 const lockPage = 1<<30/wire.PageSize + 1
 
+// place puts consecutive pages in place; several may be on their way at a time.
 func (g *graft) place(s *syncer, first uint32, data []byte) error {
 	end := first + uint32(len(data)/wire.PageSize) // the page after
 	for no := first; no < end && no <= g.kept; no++ {
-		g.head = append(g.head, append([]byte(nil), page(data, no-first)...))
+		g.head[no-1] = append([]byte(nil), page(data, no-first)...)
 	}
 	if end == g.pages+1 {
 		g.last = append([]byte(nil), page(data, g.pages-first)...)
@@ -176,7 +179,7 @@ func (g *graft) undo() error { return g.file.Truncate(g.size) }
 type syncer struct {
 	file  *sqlite.File
 	sync  bool
-	since int           // bytes written since the last wake
+	since atomic.Int64  // bytes written since the last wake
 	wake  chan struct{} // there is something to sync
 	ended chan error
 }
@@ -205,8 +208,8 @@ func (s *syncer) write(data []byte, first uint32) error {
 	if _, err := s.file.WriteAt(data, int64(first-1)*wire.PageSize); err != nil {
 		return err
 	}
-	if s.since += len(data); s.sync && s.since >= syncEvery {
-		s.since = 0
+	if n := s.since.Add(int64(len(data))); s.sync && n >= syncEvery {
+		s.since.Store(0)
 		select {
 		case s.wake <- struct{}{}:
 		default:

@@ -198,8 +198,8 @@ func unpackFile(s *spool, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return s.unpack(patience, func(_ uint32, data []byte) error {
-		_, err := f.Write(data)
+	return s.unpack(patience, func(first uint32, data []byte) error {
+		_, err := f.WriteAt(data, int64(first-1)*wire.PageSize)
 		return err
 	})
 }

@@ -21,7 +21,7 @@ const (
 	maxChunk = wire.PagesBuffer + 64
 	// spoolMemory is how many bytes of a snapshot are kept in memory; more
 	// go to a file.
-	spoolMemory = 8 << 20
+	spoolMemory = 16 << 20
 	// patience is how long the database may be locked for nothing but the
 	// arrival of a snapshot.
 	patience = 250 * time.Millisecond
@@ -202,108 +202,81 @@ func (r *spoolReader) close() error {
 	return r.file.Close()
 }
 
-const (
-	unpackers = 2 // chunks decompressed at a time
-	unpackRun = 3 * unpackers
-)
+// unpackers is how many chunks are decompressed and written at a time.
+const unpackers = 2
 
-// chunk is a part of a snapshot on its way into the database.
-type chunk struct {
-	msg       []byte
-	in, pages []byte // memory to use again
-	first     uint32
-	data      []byte
-	err       error
-	done      chan struct{} // one value when data or err is set
-}
-
-func (c *chunk) decode() {
-	c.first, c.data, c.err = wire.DecodePages(c.pages, c.msg)
-	c.done <- struct{}{}
-}
-
-// unpacker reads chunks, decompresses some at a time, and hands them on in
-// order. Its channels have room for all chunks that there are.
+// unpacker hands out the chunks of a snapshot, in order.
 type unpacker struct {
-	free, work, order chan *chunk
-	stop              chan struct{}
+	pages uint32 // of the snapshot
+
+	failed sync.Once
+	stop   chan struct{} // closed when err is set
+	err    error
+
+	mu   sync.Mutex // guards what follows
+	in   *spoolReader
+	next uint32 // the page that is due
 }
 
-// unpack calls fn with the pages, in order. data is valid until fn returns. For
-// what is not there yet, it waits only for so long.
-func (s *spool) unpack(wait time.Duration, fn func(first uint32, data []byte) error) (err error) {
-	in := &spoolReader{s: s, wait: wait}
-	u := &unpacker{
-		stop: make(chan struct{}),
-		free: make(chan *chunk, unpackRun), work: make(chan *chunk, unpackRun), order: make(chan *chunk, unpackRun),
-	}
-	for range unpackRun {
-		u.free <- &chunk{pages: make([]byte, 0, wire.PagesBuffer), done: make(chan struct{}, 1)}
-	}
+// unpack calls fn with all pages, in parts that come in any order and several at
+// a time. data is valid until fn returns. For what is not there yet, unpack
+// waits only for so long.
+func (s *spool) unpack(wait time.Duration, fn func(first uint32, data []byte) error) error {
+	u := &unpacker{stop: make(chan struct{}), pages: s.pages, in: &spoolReader{s: s, wait: wait}, next: 1}
 	var wg sync.WaitGroup
-	defer func() {
-		close(u.stop)
-		wg.Wait()
-		err = errors.Join(err, in.close())
-	}()
-	wg.Go(func() { u.read(in) })
 	for range unpackers {
 		wg.Go(func() {
-			for c := range u.work {
-				c.decode()
+			if err := u.run(fn); err != nil {
+				u.failed.Do(func() { u.err = err; close(u.stop) })
 			}
 		})
 	}
-	return u.deliver(s.pages, fn)
-}
-
-// read reads all chunks, until the first error.
-func (u *unpacker) read(in *spoolReader) {
-	defer close(u.work)
-	defer close(u.order)
-	for {
-		var c *chunk
-		select {
-		case c = <-u.free:
-		case <-u.stop:
-			return
-		}
-		c.msg, c.err = in.read(c.in, u.stop)
-		switch {
-		case errors.Is(c.err, errEnd):
-			return
-		case c.err != nil:
-			c.done <- struct{}{}
-			u.order <- c
-			return
-		case in.file != nil:
-			c.in = c.msg
-		}
-		u.work <- c
-		u.order <- c
+	wg.Wait()
+	if u.err == nil && u.next != u.pages+1 {
+		u.err = fmt.Errorf("%w: %d pages of %d", wire.ErrMalformed, u.next-1, u.pages)
 	}
+	return errors.Join(u.err, u.in.close())
 }
 
-func (u *unpacker) deliver(pages uint32, fn func(first uint32, data []byte) error) error {
-	next := uint32(1)
-	for c := range u.order {
-		<-c.done
-		if c.err != nil {
-			return c.err
+func (u *unpacker) run(fn func(first uint32, data []byte) error) error {
+	var in []byte // memory to use again
+	buf := make([]byte, 0, wire.PagesBuffer)
+	for {
+		msg, due, err := u.take(&in)
+		if errors.Is(err, errEnd) {
+			return nil
 		}
-		if c.first != next {
-			return fmt.Errorf("%w: page %d where %d was due", wire.ErrMalformed, c.first, next)
-		}
-		if next += uint32(len(c.data) / wire.PageSize); next > pages+1 {
-			return fmt.Errorf("%w: more pages than announced", wire.ErrMalformed)
-		}
-		if err := fn(c.first, c.data); err != nil {
+		if err != nil {
 			return err
 		}
-		u.free <- c
+		first, data, err := wire.DecodePages(buf, msg)
+		if err != nil {
+			return err
+		}
+		if first != due {
+			return fmt.Errorf("%w: page %d where %d was due", wire.ErrMalformed, first, due)
+		}
+		if err := fn(first, data); err != nil {
+			return err
+		}
 	}
-	if next != pages+1 {
-		return fmt.Errorf("%w: %d pages of %d", wire.ErrMalformed, next-1, pages)
+}
+
+// take returns the next chunk and the page that it must begin with. The chunk is
+// in buf if it comes from the spool's file.
+func (u *unpacker) take(buf *[]byte) (msg []byte, due uint32, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if msg, err = u.in.read(*buf, u.stop); err != nil {
+		return nil, 0, err
 	}
-	return nil
+	if u.in.file != nil {
+		*buf = msg
+	}
+	due = u.next
+	u.next += wire.ClaimedPages(msg)
+	if u.next > u.pages+1 {
+		return nil, 0, fmt.Errorf("%w: more pages than announced", wire.ErrMalformed)
+	}
+	return msg, due, nil
 }

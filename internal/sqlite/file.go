@@ -13,8 +13,8 @@ import (
 // would drop the process's locks. It is for bytes that no transaction can see
 // yet, and valid until the connection is closed.
 //
-// Sync may run beside the other methods, which are for one goroutine at a time
-// and not for use while a call on the connection runs.
+// WriteAt and Sync may run beside each other and themselves. No method is for use
+// while a call on the connection runs.
 type File struct {
 	c    *Conn
 	file uintptr
@@ -56,18 +56,20 @@ func (f *File) Size() (int64, error) {
 	return *(*int64)(ptr(f.c.scratch + slotOut)), f.result(rc)
 }
 
-// WriteAt writes p at an offset.
+// WriteAt writes p at an offset. What is written at the same time must be elsewhere.
 func (f *File) WriteAt(p []byte, off int64) (n int, err error) {
 	if f.c.db == 0 {
 		return 0, ErrClosed
 	}
 	write := cfunc[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](f.io.FxWrite)
+	tls := libc.NewTLS() // the connection's own may be in use
+	defer tls.Close()
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	for n < len(p) {
 		part := p[n:min(len(p), n+maxFileWrite)]
 		pin.Pin(&part[0])
-		rc := write(f.c.tls, f.file, uintptr(unsafe.Pointer(&part[0])), int32(len(part)), off+int64(n))
+		rc := write(tls, f.file, uintptr(unsafe.Pointer(&part[0])), int32(len(part)), off+int64(n))
 		if rc != lib.SQLITE_OK {
 			return n, f.result(rc)
 		}

@@ -10,7 +10,7 @@ const (
 	// PageSize is the size of a database page, in bytes.
 	PageSize = 4096
 	// ChunkPages is how many pages a snapshot's chunk holds at most.
-	ChunkPages = 128
+	ChunkPages = 256
 
 	maxPages    = 1<<32 - 2 // SQLite's own limit
 	maxFrame    = 1 << 31
@@ -45,7 +45,7 @@ func ReadFrame(r byteReader, buf []byte, limit int) ([]byte, error) {
 	}
 	buf = buf[:0]
 	for len(buf) < int(n) {
-		step := min(int(n)-len(buf), max(len(buf), 256<<10))
+		step := min(int(n)-len(buf), max(len(buf), 512<<10))
 		if cap(buf)-len(buf) < step {
 			buf = append(buf, make([]byte, step)...)[:len(buf)]
 		}
