@@ -2,7 +2,6 @@ package replica
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -25,7 +24,7 @@ type graft struct {
 	kept   uint32 // of the file; these go through the WAL
 	size   int64  // of the file, in bytes
 	schema uint32 // the file's schema version
-	sync   bool
+	syncer *syncer
 	head   [][]byte // the new content of the first pages
 	last   []byte
 }
@@ -51,22 +50,24 @@ func newGraft(w, old *sqlite.Conn, pages uint32, sync bool) (*graft, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &graft{w: w, pages: pages, kept: uint32(kept), schema: uint32(schema), sync: sync}
+	g := &graft{w: w, pages: pages, kept: uint32(kept), schema: uint32(schema)}
 	if g.file, err = w.File(); err != nil {
 		return nil, err
 	}
-	g.size, err = g.file.Size()
-	return g, err
+	if g.size, err = g.file.Size(); err != nil {
+		return nil, err
+	}
+	g.syncer = newSyncer(g.file, sync)
+	return g, nil
 }
 
-// run puts the content of a snapshot in place.
+// run puts the content of a snapshot in place. It is durable after end.
 func (g *graft) run(from *spool) error {
 	g.head = make([][]byte, g.kept)
-	s := newSyncer(g.file, g.sync)
-	err := from.unpack(patience, func(first uint32, data []byte) error { return g.place(s, first, data) })
-	if err = errors.Join(err, s.end()); err != nil {
+	if err := from.unpack(patience, g.place); err != nil {
 		return err
 	}
+	g.syncer.flush()
 	if err := fitHeader(g.head[0], g.pages, g.schema); err != nil {
 		return err
 	}
@@ -80,7 +81,8 @@ func (g *graft) run(from *spool) error {
 const lockPage = 1<<30/wire.PageSize + 1
 
 // place puts consecutive pages in place; several may be on their way at a time.
-func (g *graft) place(s *syncer, first uint32, data []byte) error {
+func (g *graft) place(first uint32, data []byte) error {
+	s := g.syncer
 	end := first + uint32(len(data)/wire.PageSize) // the page after
 	for no := first; no < end && no <= g.kept; no++ {
 		g.head[no-1] = append([]byte(nil), page(data, no-first)...)
@@ -171,6 +173,9 @@ func (g *graft) forget() error {
 	return err
 }
 
+// end returns when what was written is durable. Nothing may be written then.
+func (g *graft) end() error { return g.syncer.end() }
+
 // undo gives the file its old size, before the transaction is rolled back. Once
 // a COMMIT was tried, also in vain, the pages must stay: the WAL may have it.
 func (g *graft) undo() error { return g.file.Truncate(g.size) }
@@ -208,22 +213,26 @@ func (s *syncer) write(data []byte, first uint32) error {
 	if _, err := s.file.WriteAt(data, int64(first-1)*wire.PageSize); err != nil {
 		return err
 	}
-	if n := s.since.Add(int64(len(data))); s.sync && n >= syncEvery {
-		s.since.Store(0)
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+	if n := s.since.Add(int64(len(data))); n >= syncEvery {
+		s.flush()
 	}
 	return nil
 }
 
-// end returns when everything is durable.
+// flush makes what has been written durable, in the background.
+func (s *syncer) flush() {
+	s.since.Store(0)
+	if !s.sync {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default: // that sync is yet to begin
+	}
+}
+
+// end returns when the syncs that flush has begun are through.
 func (s *syncer) end() error {
 	close(s.wake)
-	err := <-s.ended
-	if err == nil && s.sync {
-		err = s.file.Sync()
-	}
-	return err
+	return <-s.ended
 }

@@ -117,7 +117,7 @@ func (x *exchange) replace(s *spool, resp *wire.Response, skip skips) (err error
 		if err = g.run(s); err == nil {
 			err = x.complete(w, old, resp, skip)
 		}
-		if err != nil {
+		if err = errors.Join(err, g.end()); err != nil {
 			err = errors.Join(err, g.undo())
 		}
 		return err
