@@ -109,8 +109,10 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		t.DisableCompression = true // bodies are compressed already
 		r.client = &http.Client{Transport: t}
 	}
-	if err := r.prepare(ctx); err != nil {
-		return nil, err
+	if !r.create() {
+		if err := r.prepare(ctx); err != nil {
+			return nil, err
+		}
 	}
 	r.watch.init()
 	return r, nil

@@ -50,7 +50,7 @@ func (x *exchange) install(ctx context.Context, a *answer) (next outcome, err er
 // tempPath returns a new name for a snapshot's file: several syncs may receive
 // one at the same time, in several processes. It removes what a crash left.
 func (r *Replica) tempPath() string {
-	dir, prefix := filepath.Dir(r.cfg.Path), filepath.Base(r.cfg.Path)+"-agentdb-snapshot-"
+	dir, prefix := filepath.Dir(r.cfg.Path), filepath.Base(r.cfg.Path)+tempInfix
 	entries, _ := os.ReadDir(dir) // without a list nothing is removed
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), prefix) {
@@ -62,6 +62,9 @@ func (r *Replica) tempPath() string {
 	}
 	return filepath.Join(dir, fmt.Sprintf("%s%016x", prefix, newNonce()))
 }
+
+// tempInfix is between a file's path and what tells its temporary files apart.
+const tempInfix = "-agentdb-snapshot-"
 
 // abandonedAfter is the age of a snapshot's file that nobody writes any more.
 const abandonedAfter = time.Hour
