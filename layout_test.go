@@ -36,6 +36,7 @@ var onlyImporters = map[string][]string{
 	"github.com/prometheus/":           {"server"},
 	"github.com/coder/websocket":       {"server"},
 	"github.com/golang-jwt/":           {"internal/catalog"},
+	"github.com/go-jose/":              {"internal/catalog"},
 	"github.com/alecthomas/kong":       {"cmd"},
 	"github.com/peterh/liner":          {"cmd"},
 	"net/http/httptest":                {"agentdbtest"},

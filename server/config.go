@@ -31,6 +31,8 @@ type Config struct {
 	// NAME--GROUP--Organization, which that API and its clients make, are the
 	// database NAME too. A database whose own name ends so has no host.
 	Organization string
+	// Issuers are others whose tokens are taken beside the server's own.
+	Issuers []Issuer
 	// TLS makes Serve speak HTTPS. None by default.
 	TLS *tls.Config
 	// Retention is how long old revisions are kept. For ever by default. It
@@ -41,6 +43,20 @@ type Config struct {
 	Logger *slog.Logger
 	// Limits protect the server and its tenants from one another.
 	Limits Limits
+}
+
+// Issuer is an identity provider, or an orchestrator, whose JSON Web Tokens open
+// databases: they have "db", a database's name, or "o" and "g", an organisation
+// and a group of it, and "a", the access, and an end.
+type Issuer struct {
+	// URL is what its tokens have as "iss".
+	URL string
+	// JWKS is where its public keys are; if empty, where the document at
+	// URL/.well-known/openid-configuration says. They are fetched when they are
+	// needed, and again after ten minutes.
+	JWKS string
+	// Audience is what its tokens must have as "aud"; if empty, anything.
+	Audience string
 }
 
 // Limits of a server; a zero field is its default.

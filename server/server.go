@@ -56,6 +56,7 @@ type Server struct {
 	log      *slog.Logger
 	dbs      databases
 	verifier *catalog.Verifier // nil in dev mode
+	jwks     []byte            // the public key that tokens are signed with
 	store    *catalog.Store    // nil if the databases are not those of a data directory
 	api      *platform.API     // of the store
 	metrics  *metrics
@@ -120,7 +121,16 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.verifier = key.Verifier(nil)
+		issuers := make([]catalog.Issuer, len(cfg.Issuers))
+		for i, from := range cfg.Issuers {
+			issuers[i] = catalog.Issuer(from)
+		}
+		if s.verifier, err = key.Verifier(nil, issuers...); err != nil {
+			return nil, err
+		}
+		if s.jwks, err = key.JWKS(); err != nil {
+			return nil, err
+		}
 	}
 	s.metrics = newMetrics(dbs, s.streams.Waiting)
 	s.mux.HandleFunc("/sync", s.handle("sync", s.sync))
@@ -133,6 +143,7 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 	s.mux.HandleFunc("/health", s.handle("healthz", s.healthz))
 	s.mux.HandleFunc("/healthz", s.handle("healthz", s.healthz))
 	s.mux.HandleFunc("/version", s.handle("version", s.version))
+	s.mux.HandleFunc("/.well-known/jwks.json", s.handle("jwks", s.serveJWKS))
 	s.mux.HandleFunc("/metrics", s.handle("metrics", s.serveMetrics))
 	for _, path := range []string{"/", "/db/{name}", "/db/{name}/{$}"} {
 		s.mux.HandleFunc(path, s.handle("other", s.other))
@@ -235,6 +246,17 @@ func (s *Server) version(w *recorder, r *http.Request) error {
 		return err
 	}
 	return w.json(map[string]any{"version": Version(), "protocol": wire.Version})
+}
+
+// serveJWKS hands out the key that others can check tokens with.
+func (s *Server) serveJWKS(w *recorder, r *http.Request) error {
+	if err := onlyGet(r); err != nil {
+		return err
+	}
+	if s.jwks == nil {
+		return w.json(map[string]any{"keys": []any{}})
+	}
+	return w.json(json.RawMessage(s.jwks))
 }
 
 func (s *Server) serveMetrics(w *recorder, r *http.Request) error {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +24,9 @@ type serveCmd struct {
 	Dev    bool       `help:"Ask for no tokens; on loopback only."`
 	Domain string     `help:"The server's own host name: NAME.DOMAIN is then database NAME. Default: the first label of any host with a dot."`
 	Config configFile `type:"existingfile" placeholder:"FILE" help:"JSON object of these settings, by their long names. Flags go before AGENTDB_… variables, and those before the file."`
+
+	Issuer   []string `placeholder:"URL[=JWKS]" sep:"," help:"Take tokens of this issuer too; its keys are at JWKS, or where its OpenID configuration says."`
+	Audience string   `help:"What tokens of other issuers must have as their audience."`
 
 	TLSCert string `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate, PEM: the server then speaks HTTPS. Read again when it changes."`
 	TLSKey  string `name:"tls-key" type:"path" placeholder:"FILE" help:"Private key of the certificate, PEM."`
@@ -62,6 +66,7 @@ func (s *serveCmd) Run(c *console) error {
 	}
 	srv, err := server.New(server.Config{
 		TLS:          secure,
+		Issuers:      s.issuers(),
 		Retention:    time.Duration(s.Retention),
 		DataDir:      s.Data,
 		Dev:          s.Dev,
@@ -82,6 +87,14 @@ func (s *serveCmd) Run(c *console) error {
 	closing, cancel := context.WithTimeout(context.Background(), s.Shutdown)
 	defer cancel()
 	return errors.Join(err, srv.Close(closing))
+}
+
+func (s *serveCmd) issuers() (all []server.Issuer) {
+	for _, i := range s.Issuer {
+		url, jwks, _ := strings.Cut(i, "=")
+		all = append(all, server.Issuer{URL: url, JWKS: jwks, Audience: s.Audience})
+	}
+	return all
 }
 
 // tls returns the settings of HTTPS, nil for plain HTTP.

@@ -17,6 +17,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func mustVerifier(t testing.TB, k *Key, now func() time.Time, issuers ...Issuer) *Verifier {
+	t.Helper()
+	v, err := k.Verifier(now, issuers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 func testKey(t *testing.T) *Key {
 	t.Helper()
 	k, err := OpenKey(t.TempDir())
@@ -80,7 +89,7 @@ func TestDamagedKeyIsRefusedNotReplaced(t *testing.T) {
 func TestSignVerify(t *testing.T) {
 	k := testKey(t)
 	now := time.Unix(1_800_000_000, 0)
-	v := k.Verifier(func() time.Time { return now })
+	v := mustVerifier(t, k, func() time.Time { return now })
 	want := Claims{ID: "id", Subject: "worker", Database: "tasks", Access: AccessPush, Issued: now, Expires: now.Add(time.Hour)}
 	tok, err := k.Sign(want)
 	if err != nil {
@@ -99,7 +108,7 @@ func TestSignVerify(t *testing.T) {
 	if _, err := v.Verify(tok); !errors.Is(err, ErrExpired) {
 		t.Errorf("expired, cached: %v", err)
 	}
-	if _, err := k.Verifier(func() time.Time { return now }).Verify(tok); !errors.Is(err, ErrExpired) {
+	if _, err := mustVerifier(t, k, func() time.Time { return now }).Verify(tok); !errors.Is(err, ErrExpired) {
 		t.Errorf("expired, fresh: %v", err)
 	}
 }
@@ -135,7 +144,7 @@ func forge(header, claims map[string]any, key ed25519.PrivateKey) Token {
 
 func TestForgedTokens(t *testing.T) {
 	k, other := testKey(t), testKey(t)
-	v := k.Verifier(nil)
+	v := mustVerifier(t, k, nil)
 	good := map[string]any{"db": "tasks", "a": "full"}
 	eddsa := map[string]any{"alg": "EdDSA"}
 	if _, err := v.Verify(forge(eddsa, good, k.private)); err != nil {
@@ -175,7 +184,7 @@ func TestForgedTokens(t *testing.T) {
 
 func TestVerifierCacheIsBounded(t *testing.T) {
 	k := testKey(t)
-	v := k.Verifier(nil)
+	v := mustVerifier(t, k, nil)
 	for i := range maxVerified + 10 {
 		v.remember([32]byte{byte(i), byte(i >> 8), byte(i >> 16)}, Claims{})
 	}
@@ -218,7 +227,7 @@ func BenchmarkVerifyCached(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	v := k.Verifier(nil)
+	v := mustVerifier(b, k, nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := v.Verify(tok); err != nil {

@@ -12,7 +12,7 @@ import (
 
 const (
 	// maxToken bounds what is worth looking at, in bytes.
-	maxToken = 2048
+	maxToken = 8 << 10
 	// maxVerified bounds the cache of verified tokens; one takes some 300
 	// bytes.
 	maxVerified = 8192
@@ -21,9 +21,10 @@ const (
 // Verifier checks tokens. It remembers those that it found good, since a
 // signature costs some 50 us to check. It is safe for concurrent use.
 type Verifier struct {
-	parser *jwt.Parser
-	public any
-	now    func() time.Time
+	parser  *jwt.Parser
+	public  any
+	now     func() time.Time
+	issuers map[string]*issuer
 
 	mu sync.RWMutex
 	// verified is keyed by the token's hash, so that neither a memory dump
@@ -32,21 +33,29 @@ type Verifier struct {
 	verified map[[sha256.Size]byte]Claims
 }
 
-// Verifier returns a Verifier of the key's tokens. now is the clock; nil is
-// time.Now.
-func (k *Key) Verifier(now func() time.Time) *Verifier {
+// Verifier returns a Verifier of the key's tokens, and of those of issuers. now
+// is the clock; nil is time.Now.
+func (k *Key) Verifier(now func() time.Time, issuers ...Issuer) (*Verifier, error) {
 	if now == nil {
 		now = time.Now
 	}
-	return &Verifier{
+	v := &Verifier{
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
 			jwt.WithStrictDecoding(),
 			jwt.WithTimeFunc(now)),
 		public:   k.private.Public(),
 		now:      now,
+		issuers:  make(map[string]*issuer),
 		verified: make(map[[sha256.Size]byte]Claims),
 	}
+	for _, i := range issuers {
+		var err error
+		if v.issuers[i.URL], err = newIssuer(i, now); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
 }
 
 // Verify returns what a token says, or ErrToken or ErrExpired.
@@ -61,6 +70,20 @@ func (v *Verifier) Verify(t Token) (Claims, error) {
 	if ok {
 		return c, c.expired(v.now())
 	}
+	c, err := v.check(t)
+	if err == nil {
+		v.remember(sum, c)
+	}
+	return c, err
+}
+
+// check verifies a token that was not seen before.
+func (v *Verifier) check(t Token) (Claims, error) {
+	if len(v.issuers) > 0 {
+		if i := v.issuers[issuerOf(t)]; i != nil {
+			return i.verify(t)
+		}
+	}
 	var p payload
 	_, err := v.parser.ParseWithClaims(string(t), &p, func(*jwt.Token) (any, error) { return v.public, nil })
 	switch {
@@ -69,11 +92,7 @@ func (v *Verifier) Verify(t Token) (Claims, error) {
 	case err != nil:
 		return Claims{}, fmt.Errorf("%w: %w", ErrToken, err)
 	}
-	if c, err = p.claims(); err != nil {
-		return Claims{}, err
-	}
-	v.remember(sum, c)
-	return c, nil
+	return p.claims()
 }
 
 func (c Claims) expired(now time.Time) error {
