@@ -1,10 +1,23 @@
-// Command agentdb is the one binary: the server, its tokens, and a shell.
+// Command agentdb is the one binary: the server, its tokens, a shell, and a client
+// of the Platform API.
 //
 //	agentdb serve [--listen 127.0.0.1:8080] [--data ./agentdb-data] [--dev]
 //	agentdb token create NAME [--access full|read|push|pull] [--expires 24h]
+//	agentdb token api NAME [--data ./agentdb-data]
 //	agentdb shell FILE|URL
 //	agentdb backup create|check
+//	agentdb inspect NAME|URL|FILE
+//	agentdb db create|list|show|fork|restore|export|import|config|usage|tokens|destroy
+//	agentdb group create|list|config|tokens|destroy
+//	agentdb org list|create|members|destroy
+//	agentdb audit
+//	agentdb completion bash|zsh|fish
 //	agentdb version
+//
+// The commands db, group, org, audit and inspect find the server by --api-url and
+// --api-token, or by AGENTDB_API_URL, AGENTDB_API_TOKEN and AGENTDB_ORG. With
+// --json they write for programs. What can't be undone is asked for on a
+// terminal, and needs --yes elsewhere.
 //
 // It exits with 0, with 1 after an error, which is on standard error then, and
 // with 2 if it was called wrongly.
@@ -23,10 +36,19 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Serve databases over HTTP."`
-	Token   tokenCmd   `cmd:"" help:"Make access tokens for a server."`
-	Shell   shellCmd   `cmd:"" help:"Run SQL on a file, or on a server's database."`
-	Backup  backupCmd  `cmd:"" help:"Back up a server, and check backups."`
+	Serve  serveCmd  `cmd:"" help:"Serve databases over HTTP."`
+	Token  tokenCmd  `cmd:"" help:"Make tokens with the keys in a server's data directory."`
+	Shell  shellCmd  `cmd:"" help:"Run SQL on a file, or on a server's database."`
+	Backup backupCmd `cmd:"" help:"Back up a server, and check backups."`
+
+	DB    dbCmd    `cmd:"" name:"db" help:"Make, fork, restore, export and delete databases."`
+	Group groupCmd `cmd:"" help:"Manage groups of databases."`
+	Org   orgCmd   `cmd:"" help:"Manage organizations and their members."`
+	Audit auditCmd `cmd:"" help:"Show who did what."`
+
+	Inspect    inspectCmd    `cmd:"" help:"Show the tables of a database, their rows and sizes."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes command lines."`
+
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -67,6 +89,10 @@ func run(args []string, c *console) (code int) {
 	if err != nil {
 		panic(err) // the grammar above is wrong
 	}
+	if len(args) > 0 && args[0] == completeWord {
+		complete(parser.Model, args[1:], c)
+		return 0
+	}
 	cmd, err := parser.Parse(args)
 	if err != nil {
 		fmt.Fprintf(c.err, "agentdb: %v\nRun 'agentdb --help' to see how it is used.\n", err)
@@ -78,7 +104,7 @@ func run(args []string, c *console) (code int) {
 	case errors.Is(err, shell.ErrFailed): // already said
 		return 1
 	default:
-		fmt.Fprintf(c.err, "agentdb: %v\n", err)
+		fmt.Fprintf(c.err, "agentdb: %s\n", explain(err))
 		return 1
 	}
 }

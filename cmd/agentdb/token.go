@@ -12,6 +12,7 @@ import (
 // tokenCmd is "agentdb token".
 type tokenCmd struct {
 	Create tokenCreateCmd `cmd:"" help:"Print a new token for a database."`
+	API    tokenAPICmd    `cmd:"" name:"api" help:"Print a new token for the Platform API."`
 }
 
 // tokenCreateCmd is "agentdb token create".
@@ -36,6 +37,31 @@ func (t *tokenCreateCmd) Run(c *console) error {
 		until = "until " + time.Now().Add(time.Duration(t.Expires)).Format(time.RFC3339)
 	}
 	fmt.Fprintf(c.err, "%s access to %s %s, at the server of %s\n", t.Access, t.Name, until, t.Data)
+	_, err = fmt.Fprintln(c.out, token)
+	return err
+}
+
+// tokenAPICmd is "agentdb token api".
+type tokenAPICmd struct {
+	Name    string   `arg:"" help:"Name of the token, to revoke it by."`
+	User    string   `help:"Whose token it is. Default: the first owner's."`
+	Expires lifetime `default:"never" help:"How long it is good: 90m, 24h, 30d, or never."`
+	Org     string   `help:"Name of the organization, as of 'serve --org', if no server has run there yet."`
+	Data    string   `default:"./agentdb-data" type:"path" help:"Data directory of the server."`
+}
+
+// Run implements the command. The token alone is on standard output, and kept
+// nowhere else.
+func (t *tokenAPICmd) Run(c *console) error {
+	ctx, stop := untilSignal()
+	defer stop()
+	token, err := server.CreateAPIToken(ctx, t.Data, server.APITokenSpec{
+		Name: t.Name, Username: t.User, Expires: time.Duration(t.Expires), Organization: t.Org,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.err, "API token %s for the server of %s: put it into AGENTDB_API_TOKEN\n", t.Name, t.Data)
 	_, err = fmt.Fprintln(c.out, token)
 	return err
 }
