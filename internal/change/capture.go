@@ -36,6 +36,10 @@ type Options struct {
 	// rows its triggers write; 0: no bound. Beyond it the statement is
 	// interrupted and the transaction fails with ErrTooMuch.
 	MaxBytes int64
+	// MaxHeld bounds the values that the triggers of one row, within one
+	// another, may hold at a time, in bytes; 0: no bound. Beyond it SQLite
+	// refuses the row with SQLITE_TOOBIG.
+	MaxHeld int
 	// Authorize, if not nil, hears every action of every statement that is
 	// prepared, and denies those for which it returns false. It must not use
 	// the connection.

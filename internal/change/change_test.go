@@ -271,6 +271,30 @@ func TestTakenIDs(t *testing.T) {
 	}
 }
 
+// A row whose triggers hold more than they may is refused; one without triggers
+// may be as large.
+func TestTriggersHoldLittle(t *testing.T) {
+	a := open(t, change.Options{})
+	server := open(t, change.Options{MaxHeld: 1 << 20})
+	for _, f := range []*file{a, server} {
+		f.do("CREATE TABLE t(id INTEGER PRIMARY KEY, x)", "CREATE TABLE u(id INTEGER PRIMARY KEY, x)", "CREATE TABLE w(id INTEGER PRIMARY KEY, x)")
+	}
+	server.do("CREATE TRIGGER tu BEFORE INSERT ON t BEGIN INSERT INTO u(x) VALUES (hex(zeroblob(new.x))); END")
+	x := change.NewExecutor(server.cap)
+	conflicts := 0
+	for _, sql := range []string{"INSERT INTO t(x) VALUES (1000)", "INSERT INTO t(x) VALUES (100000)", "INSERT INTO w(x) VALUES (hex(zeroblob(100000)))"} {
+		_, res := server.exec(x, recode(t, a.do(sql), change.ViewIntents))
+		conflicts += len(res)
+	}
+	got := strings.Join(server.rows(server.conn, "SELECT 't', x FROM t UNION ALL SELECT 'u', length(x) FROM u UNION ALL SELECT 'w', length(x) FROM w"), " ")
+	if got != "t|1000 u|2000 w|200000" {
+		t.Error(got)
+	}
+	if conflicts != 1 {
+		t.Errorf("%d conflicts", conflicts)
+	}
+}
+
 // A failed statement whose triggers wrote rows leaves no trace; one that fails
 // with OR FAIL leaves what it did before.
 func TestFailedStatements(t *testing.T) {

@@ -361,6 +361,7 @@ func (x *Executor) do(st *sqlite.Stmt) (refused *sqlite.Error, err error) {
 	if err := x.cap.Before(st); err != nil {
 		return asRefusal(err)
 	}
+	defer x.bound(st)()
 	for {
 		row, stepErr := st.Step()
 		if row && stepErr == nil {
@@ -382,6 +383,20 @@ func (x *Executor) do(st *sqlite.Stmt) (refused *sqlite.Error, err error) {
 		return asRefusal(stepErr)
 	}
 }
+
+// bound keeps what the triggers of a statement hold below Options.MaxHeld, until
+// the function that it returns is called.
+func (x *Executor) bound(st *sqlite.Stmt) (end func()) {
+	if x.cap.opt.MaxHeld == 0 || !st.HasTriggers() {
+		return func() {}
+	}
+	was := x.conn.Limit(sqlite.LimitLength, -1)
+	x.conn.Limit(sqlite.LimitLength, min(was, max(x.cap.opt.MaxHeld/st.Registers(), minHeld)))
+	return func() { x.conn.Limit(sqlite.LimitLength, was) }
+}
+
+// minHeld is the length of a value that every trigger may hold.
+const minHeld = 10_000
 
 // doRow is do for a statement that must write one row. A trigger may have
 // ignored it.

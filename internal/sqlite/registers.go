@@ -28,6 +28,10 @@ func (s *Stmt) Registers() int {
 	return int(v.FnMem) + n
 }
 
+// HasTriggers reports whether the statement may run triggers, or actions of
+// foreign keys.
+func (s *Stmt) HasTriggers() bool { return s.p != 0 && (*lib.TVdbe)(ptr(s.p)).FpProgram != 0 }
+
 // frames finds the most registers of programs that are active at a time.
 type frames struct {
 	below  map[uintptr]int // registers of a program and those that it calls, -1 while they are looked at

@@ -11,6 +11,10 @@ import (
 // otherwise take all memory, and no interrupt stops it.
 const maxRegisters = 1 << 30
 
+// maxHeld is the same for the triggers of a row that an agent has pushed, where
+// they ran without a bound.
+const maxHeld = 4 << 30
+
 // minValue is the length of a value that every statement may hold.
 const minValue = 10_000
 

@@ -114,7 +114,7 @@ func (d *database) openFile(exclusive bool) error {
 	if err := d.limitSize(); err != nil {
 		return fmt.Errorf("tenant: open %s: %w", d.name, err)
 	}
-	if d.cap, err = change.Attach(d.conn, change.Options{MaxBytes: d.m.cfg.MaxEffects, Authorize: d.guest.authorize}); err != nil {
+	if d.cap, err = change.Attach(d.conn, change.Options{MaxBytes: d.m.cfg.MaxEffects, MaxHeld: maxHeld, Authorize: d.guest.authorize}); err != nil {
 		return err
 	}
 	d.conn.WALHook(d.wal.committed)
