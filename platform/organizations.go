@@ -122,6 +122,14 @@ func (s *Organizations) Usage(ctx context.Context) (Usage, error) {
 	return ans.Organization.Usage, err
 }
 
+// Backup makes a backup of the whole server while it runs, and returns where it
+// is there. It is for owners of the server's own organization. agentdb only.
+func (s *Organizations) Backup(ctx context.Context) (path string, err error) {
+	var ans struct{ Backup struct{ Path string } }
+	err = s.c.call(ctx, &request{method: http.MethodPost, path: s.c.in("backups"), long: true}, &ans)
+	return ans.Backup.Path, err
+}
+
 // AuditEntry says who did what.
 type AuditEntry struct {
 	Code      string          `json:"code"` // such as db-create

@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/agentdb/agentdb/server"
 )
@@ -21,38 +17,20 @@ type backupCmd struct {
 }
 
 // backupCreateCmd is "agentdb backup create".
-type backupCreateCmd struct {
-	APIURL   string `name:"api-url" env:"AGENTDB_API_URL" default:"http://127.0.0.1:8080" help:"The server."`
-	APIToken string `name:"api-token" env:"AGENTDB_API_TOKEN" help:"API token of an owner; a server in dev mode needs none."`
-}
+type backupCreateCmd struct{ remote }
 
 // Run implements the command. The path alone is on standard output.
-func (b *backupCreateCmd) Run(c *console) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+func (*backupCreateCmd) Run(c *console, r *remote) error {
+	ctx, stop := untilSignal()
 	defer stop()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(b.APIURL, "/")+"/v1/organizations//backups", nil)
-	if err != nil {
+	path, err := r.client().Organizations.Backup(ctx)
+	switch {
+	case err != nil:
 		return err
+	case r.JSON:
+		return c.writeJSON(map[string]string{"path": path})
 	}
-	if b.APIToken != "" {
-		r.Header.Set("Authorization", "Bearer "+b.APIToken)
-	}
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
-	defer res.Body.Close()
-	var ans struct {
-		Backup struct{ Path string }
-		Error  string
-	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&ans); err != nil {
-		return fmt.Errorf("backup: the answer, with status %d, is not one of an agentdb server: %w", res.StatusCode, err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("backup: %s", ans.Error)
-	}
-	_, err = fmt.Fprintln(c.out, ans.Backup.Path)
+	_, err = fmt.Fprintln(c.out, path)
 	return err
 }
 
