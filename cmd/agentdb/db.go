@@ -12,6 +12,7 @@ type dbCmd struct {
 	Create  dbCreateCmd  `cmd:"" help:"Make a database: empty, from another, from a file or from a dump."`
 	List    dbListCmd    `cmd:"" aliases:"ls" help:"List databases."`
 	Show    dbShowCmd    `cmd:"" help:"Show a database."`
+	Shell   dbShellCmd   `cmd:"" help:"Run SQL on a database."`
 	Fork    dbForkCmd    `cmd:"" help:"Make a database that begins as another was at some point."`
 	Restore dbRestoreCmd `cmd:"" help:"Take a database back to an earlier point; can itself be undone."`
 	Export  dbExportCmd  `cmd:"" help:"Write a database to a SQLite file."`

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/agentdb/agentdb"
+	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/platform"
 )
 
@@ -30,19 +31,25 @@ type tableView struct {
 }
 
 // Run implements the command.
-func (i *inspectCmd) Run(c *console, r *remote) (err error) {
+func (i *inspectCmd) Run(c *console, r *remote) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	db, closeAll, err := i.open(ctx, r)
-	if err != nil {
-		return err
+	path := i.Target
+	if _, err := os.Stat(path); err != nil {
+		if !isURL(path) && strings.ContainsAny(path, `/\`) {
+			return err
+		}
+		dir, err := os.MkdirTemp("", "agentdb-inspect-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		path = filepath.Join(dir, "replica.db")
+		if err := i.fetch(ctx, r, path); err != nil {
+			return err
+		}
 	}
-	defer func() { err = errors.Join(err, closeAll()) }()
-	tables, err := inspect(ctx, db)
-	if err != nil {
-		return err
-	}
-	size, err := agentdb.Get[int64](ctx, db, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+	tables, size, err := inspect(ctx, path)
 	switch {
 	case err != nil:
 		return err
@@ -60,76 +67,68 @@ func (i *inspectCmd) Run(c *console, r *remote) (err error) {
 	return err
 }
 
-// open opens a file, or else a replica for the moment.
-func (i *inspectCmd) open(ctx context.Context, r *remote) (*agentdb.DB, func() error, error) {
+// fetch makes a replica of a URL, or of a name on the server.
+func (i *inspectCmd) fetch(ctx context.Context, r *remote, path string) (err error) {
 	o := &agentdb.Options{URL: i.Target, AuthToken: i.Token, Sync: agentdb.SyncPull}
 	if !isURL(i.Target) {
-		if _, err := os.Stat(i.Target); err == nil {
-			db, err := agentdb.Open(ctx, i.Target, nil)
-			return db, func() error { return db.Close() }, err
-		} else if strings.ContainsAny(i.Target, `/\`) {
-			return nil, nil, err
-		}
 		api := r.client().Databases
 		d, err := api.Get(ctx, i.Target)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		o.URL = d.URL
-		if o.AuthToken, err = api.CreateToken(ctx, d.Name, platform.TokenOptions{Access: platform.AccessRead, Expiration: 10 * time.Minute, Subject: "inspect"}); err != nil {
-			return nil, nil, err
+		o.AuthToken, err = api.CreateToken(ctx, d.Name, platform.TokenOptions{Access: platform.AccessRead, Expiration: 10 * time.Minute, Subject: "inspect"})
+		if err != nil {
+			return err
 		}
 	}
-	dir, err := os.MkdirTemp("", "agentdb-inspect-")
+	db, err := agentdb.Open(ctx, path, o)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	db, err := agentdb.Open(ctx, filepath.Join(dir, "replica.db"), o)
-	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	closeAll := func() error { return errors.Join(db.Close(), os.RemoveAll(dir)) }
-	if _, err := db.Sync(ctx); err != nil {
-		return nil, nil, errors.Join(err, closeAll())
-	}
-	return db, closeAll, nil
+	_, err = db.Sync(ctx)
+	return errors.Join(err, db.Close())
 }
 
-// inspect counts what is in the tables, with the pages that they take. Tables
-// that only the sync needs are left out.
-func inspect(ctx context.Context, db *agentdb.DB) ([]tableView, error) {
-	type object struct {
-		Name  string
-		Owner string
-		Bytes int64
-		Type  string
-	}
-	objects, err := agentdb.All[object](ctx, db, `
-		SELECT s.name, s.tbl_name AS owner, s.type AS type,
-			coalesce((SELECT sum(pgsize) FROM dbstat WHERE name = s.name AND aggregate = TRUE), 0) AS bytes
-		FROM sqlite_schema AS s
-		WHERE s.type IN ('table', 'index') AND s.tbl_name NOT LIKE 'sqlite\_%' ESCAPE '\'
-			AND s.tbl_name NOT IN ('agentdb_pending', 'agentdb_schema', 'agentdb_sync')
-		ORDER BY s.type DESC, s.name`)
+// inspect counts what is in the tables of a file, which it only reads, with the
+// pages that they take. Tables that only the sync needs are left out.
+func inspect(ctx context.Context, path string) (tables []tableView, size int64, err error) {
+	c, err := sqlite.Open(path, sqlite.Options{ReadOnly: true})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	tables := []tableView{}
-	byName := map[string]int{}
-	for _, o := range objects { // tables come first
-		if o.Type == "index" {
-			if n, ok := byName[o.Owner]; ok {
-				tables[n].Bytes += o.Bytes
-				tables[n].Indexes++
-			}
-			continue
-		}
-		rows, err := agentdb.Get[int64](ctx, db, `SELECT count(*) FROM "`+strings.ReplaceAll(o.Name, `"`, `""`)+`"`)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", o.Name, err)
-		}
-		byName[o.Name] = len(tables)
-		tables = append(tables, tableView{Name: o.Name, Rows: rows, Bytes: o.Bytes})
+	stop := context.AfterFunc(ctx, c.Interrupt)
+	defer func() {
+		stop()
+		err = errors.Join(err, c.Close())
+	}()
+	if size, err = c.QueryInt("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"); err != nil {
+		return nil, 0, err
 	}
-	return tables, nil
+	st, _, err := c.Prepare(`
+		WITH objects AS MATERIALIZED (
+			SELECT name, type, tbl_name AS owner,
+				coalesce((SELECT pgsize FROM dbstat WHERE dbstat.name = s.name AND aggregate = TRUE), 0) AS bytes
+			FROM sqlite_schema AS s)
+		SELECT t.name, t.bytes + coalesce(sum(i.bytes), 0), count(i.name)
+		FROM objects AS t LEFT JOIN objects AS i ON i.type = 'index' AND i.owner = t.name
+		WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\_%' ESCAPE '\'
+			AND t.name NOT IN ('agentdb_pending', 'agentdb_schema', 'agentdb_sync')
+		GROUP BY t.name ORDER BY t.name`)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer st.Finalize()
+	tables = []tableView{}
+	for {
+		more, err := st.Step()
+		if err != nil || !more {
+			return tables, size, err
+		}
+		t := tableView{Name: st.ColumnText(0), Bytes: st.ColumnInt64(1), Indexes: st.ColumnInt64(2)}
+		if t.Rows, err = c.QueryInt(`SELECT count(*) FROM "` + strings.ReplaceAll(t.Name, `"`, `""`) + `"`); err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", t.Name, err)
+		}
+		tables = append(tables, t)
+	}
 }

@@ -7,14 +7,14 @@
 //	agentdb shell FILE|URL
 //	agentdb backup create|check
 //	agentdb inspect NAME|URL|FILE
-//	agentdb db create|list|show|fork|restore|export|import|config|usage|tokens|destroy
+//	agentdb db create|list|show|shell|fork|restore|export|import|config|usage|tokens|destroy
 //	agentdb group create|list|config|tokens|destroy
 //	agentdb org list|create|members|destroy
 //	agentdb audit
 //	agentdb completion bash|zsh|fish
 //	agentdb version
 //
-// The commands db, group, org, audit and inspect find the server by --api-url and
+// The commands db, group, org, audit, inspect and backup create find the server by --api-url and
 // --api-token, or by AGENTDB_API_URL, AGENTDB_API_TOKEN and AGENTDB_ORG. With
 // --json they write for programs. What can't be undone is asked for on a
 // terminal, and needs --yes elsewhere.
