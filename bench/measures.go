@@ -54,7 +54,7 @@ func oneRow(ctx context.Context, _ *settings, st *stage) (func(context.Context) 
 		x := sample{}
 		count := func(key string, p *proxy, fn func(context.Context) (float64, error)) error {
 			t, err := p.during(func() error { _, err := fn(ctx); return err })
-			x[key], x[key+" requests"] = t.bytes(), float64(t.requests)
+			x[key], x[key+" down"], x[key+" requests"] = t.bytes(), float64(t.down), float64(t.requests)
 			return err
 		}
 		insert := func(c client) error { rows++; return c.insert(ctx, notesInsert, notes(text, 1), false) }

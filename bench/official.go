@@ -40,7 +40,9 @@ func officialMeasures() []measure {
 	return []measure{
 		{name: "one row", setup: oneRow, lines: []line{
 			{"push", "push of one 100-byte row, bytes", size, target{}},
+			{"push down", "of that, bytes down", size, oursAtMost(900)},
 			{"pull", "pull of one such row, bytes", size, oursAtMost(2250)},
+			{"pull down", "of that, bytes down", size, oursAtMost(2000)},
 			{"idle", "sync with nothing new, bytes", size, target{}},
 		}},
 		{name: "latency", setup: latency, lines: []line{
@@ -59,11 +61,28 @@ func officialMeasures() []measure {
 			{"bytes", "3,000 inserts, one push: bytes", size, target{}},
 			{"time", "3,000 inserts, one push: time", seconds, target{}},
 		}},
+		{name: "wake-up", oursOnly: true, setup: officialWakeUp, lines: []line{
+			{"p50", "long poll: wake-up after another's push, pull applied", seconds, oursAtMost(0.010)},
+			{"answer", "of that, until the server's answer is there", seconds, target{}},
+		}},
+		{name: "pipeline commits", setup: pipelineCommits, lines: []line{
+			{"time", "10,000 single-row commits by pipeline, durable", seconds, atMost(0.25)},
+		}},
+		{name: "batches over HTTP", setup: singleBatches, lines: []line{
+			{"rate", "single-row batches over HTTP, 64 connections and databases to its one", perSec, atLeast(3)},
+			{"cpu", "the server's CPU per batch", seconds, target{}},
+			{"p50", "latency p50 of such a batch", seconds, target{}},
+		}},
+		{name: "point SELECT over HTTP", setup: pointSelects, lines: []line{
+			{"rate", "point SELECT over HTTP, 64 connections", perSec, oursAtLeast(5000)},
+			{"cpu", "the server's CPU per SELECT", seconds, target{}},
+			{"p50", "latency p50 of such a SELECT", seconds, target{}},
+		}},
 	}
 }
 
 func officialSuite(ctx context.Context, s *settings, r *report) error {
-	r.note("one client on two servers; ours takes it for one on another machine where bytes are counted, and compresses")
+	r.note("one client on two servers; ours takes it for one on another machine where bytes are counted, and compresses; the HTTP measures share the machine with their load generator")
 	return syncMeasuresOn(ctx, s, r, officialMeasures(), func() []product {
 		return []product{&officialProduct{tursoProduct{s: s}}, &tursoProduct{s: s}}
 	})

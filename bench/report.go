@@ -67,6 +67,9 @@ type target struct {
 func atMost(x float64) target     { return target{Limit: x, set: true} }
 func atLeast(x float64) target    { return target{Limit: x, AtLeast: true, set: true} }
 func oursAtMost(x float64) target { return target{Limit: x, Absolute: true, set: true} }
+func oursAtLeast(x float64) target {
+	return target{Limit: x, AtLeast: true, Absolute: true, set: true}
+}
 
 // row is one line of the table: ours against one peer.
 type row struct {

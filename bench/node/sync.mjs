@@ -8,9 +8,17 @@ const open = new Map();
 // fromAfar says that the request was made on another machine.
 const fromAfar = (url, init) => fetch(url, { ...init, headers: { ...init.headers, "x-forwarded-for": "192.0.2.1" } });
 
+// timed notes when the last push and the last answer to a watcher came.
+const last = { push: 0, answer: 0 };
+const timed = async (url, init) => {
+  const answer = await fetch(url, init);
+  last.answer = performance.now();
+  return answer;
+};
+
 const commands = {
   async open({ db, path, url, longPollMs, far }) {
-    const handle = await connect({ path, url, longPollTimeoutMs: longPollMs, ...(far && { fetch: fromAfar }) });
+    const handle = await connect({ path, url, longPollTimeoutMs: longPollMs, ...(far && { fetch: fromAfar }), ...(longPollMs && { fetch: timed }) });
     open.set(db, handle);
     return 0;
   },
@@ -39,6 +47,26 @@ const commands = {
     await open.get(db).push();
     await open.get(db).pull();
     return 0;
+  },
+  // wakeUp pushes a row while a watcher's pull waits for it, and returns how long after the push that ended.
+  async wakeUp({ db, watcher, sql, row }) {
+    const handle = open.get(db);
+    const st = await handle.prepare(sql);
+    await st.run(...row);
+    await st.close();
+    const arrived = open.get(watcher).pull().then((news) => {
+      if (!news) throw new Error("the pull brought nothing");
+      return performance.now();
+    });
+    arrived.catch(() => {});
+    await new Promise((done) => setTimeout(done, 50)); // it waits at the server
+    await handle.push();
+    last.push = performance.now();
+    return Math.max(0, (await arrived) - last.push) / 1000;
+  },
+  // answered returns how long after that push the server's answer to the watcher came.
+  async answered() {
+    return Math.max(0, last.answer - last.push) / 1000;
   },
   async value({ db, sql }) {
     const st = await open.get(db).prepare(sql);
