@@ -369,41 +369,12 @@ func (m *Manager) evict(db *database) {
 	head, ok := db.close()
 	m.mu.Lock()
 	if ok {
-		m.cold.put(db.name, head, m.path)
+		m.cold.put(db.name, head, time.Now(), m.path)
 	}
 	m.lru.Remove(db.elem)
 	delete(m.dbs, db.name)
 	close(db.gone)
 	m.mu.Unlock()
-}
-
-// sweep closes databases that have been idle for long, until Close.
-func (m *Manager) sweep() {
-	defer m.idle.Done()
-	tick := time.NewTicker(m.cfg.IdleClose / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-m.done:
-			return
-		case now := <-tick.C:
-			for _, db := range m.idleSince(now.Add(-m.cfg.IdleClose)) {
-				m.evict(db)
-			}
-		}
-	}
-}
-
-func (m *Manager) idleSince(t time.Time) []*database {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var idle []*database
-	for e := m.lru.Back(); e != nil; e = e.Prev() {
-		if db := e.Value.(*database); db.users == 0 && !db.closing && db.lastUse.Before(t) {
-			idle = append(idle, db)
-		}
-	}
-	return idle
 }
 
 // translate maps the history's errors to this package's.
