@@ -3,8 +3,10 @@ package tenant
 import (
 	"container/list"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -162,17 +164,22 @@ func (c *chunkCache) dropped(s *cachedSnapshot) {
 // has reports whether a chunk is there; get may still find it gone.
 func (v *chunkView) has(first uint32) bool { _, ok := v.chunks[first]; return ok }
 
-// get returns a chunk; nil if it isn't there, or damaged.
-func (v *chunkView) get(first uint32) []byte {
+// get reads a chunk into buf; it reports false if it isn't there, or damaged.
+func (v *chunkView) get(first uint32, buf []byte) (msg []byte, ok bool) {
 	k, ok := v.chunks[first]
 	if !ok {
-		return nil
+		return buf, false
 	}
-	msg, err := os.ReadFile(v.c.path(k.file))
-	if err != nil || !wire.Intact(msg) {
-		return nil
+	f, err := os.Open(v.c.path(k.file))
+	if err != nil {
+		return buf, false
 	}
-	return msg
+	defer func() { _ = f.Close() }()
+	buf = slices.Grow(buf, int(k.size))[:k.size]
+	if _, err := io.ReadFull(f, buf); err != nil || !wire.Intact(buf) {
+		return buf, false
+	}
+	return buf, true
 }
 
 // put keeps a chunk, if there is room.

@@ -16,14 +16,23 @@ const packers = 2
 // chunk is a part of a snapshot on its way out.
 type chunk struct {
 	first uint32
-	pages []byte // nil if it is in the cache
-	msg   []byte
+	pages *buffer // nil if it is in the cache
+	msg   *buffer
 	err   error
 	done  chan struct{} // closed when msg or err is there
 }
 
-// snapshot yields the pages at a revision, in chunks. Pages are read and
-// compressed ahead of the chunk that is being sent.
+// buffer is memory for chunks, to use again: clearing new memory for each of them
+// takes a good part of the time that a cached one does.
+type buffer struct{ b []byte }
+
+var (
+	pageBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, wire.ChunkPages*wire.PageSize)} }}
+	messages    = sync.Pool{New: func() any { return new(buffer) }}
+)
+
+// snapshot yields the pages at a revision, in chunks, each valid until the next.
+// Pages are read and compressed ahead of the chunk that is being sent.
 func (d *database) snapshot(ctx context.Context, head history.Head) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -52,10 +61,15 @@ func (d *database) snapshot(ctx context.Context, head history.Head) iter.Seq2[[]
 				yield(nil, ctx.Err())
 				return
 			}
-			d.m.stats.pulledBytes.Add(uint64(len(c.msg)))
-			if !yield(c.msg, c.err) || c.err != nil {
+			if c.err != nil {
+				yield(nil, c.err)
 				return
 			}
+			d.m.stats.pulledBytes.Add(uint64(len(c.msg.b)))
+			if !yield(c.msg.b, nil) {
+				return
+			}
+			messages.Put(c.msg)
 		}
 		if err := ctx.Err(); err != nil {
 			yield(nil, err)
@@ -75,22 +89,32 @@ func offer(ctx context.Context, to chan<- *chunk, c *chunk) bool {
 // pack finds or makes a chunk's message.
 func (d *database) pack(ctx context.Context, head history.Head, view *chunkView, c *chunk) {
 	defer close(c.done)
+	c.msg, _ = messages.Get().(*buffer)
 	if c.pages == nil {
-		if c.msg = view.get(c.first); c.msg != nil {
+		var ok bool
+		if c.msg.b, ok = view.get(c.first, c.msg.b[:0]); ok {
 			return
 		}
+		c.takePages()
 		nos := chunkOf(c.first, head.DBSize)
 		for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq, nos...) {
 			if err != nil {
 				c.err = fmt.Errorf("tenant: snapshot: %w", translate(err))
 				return
 			}
-			c.pages = append(c.pages, p.Data...)
+			c.pages.b = append(c.pages.b, p.Data...)
 		}
 	}
-	c.msg = wire.AppendPages(nil, c.first, c.pages)
+	c.msg.b = wire.AppendPages(c.msg.b[:0], c.first, c.pages.b)
+	pageBuffers.Put(c.pages)
 	c.pages = nil
-	view.put(c.first, c.msg)
+	view.put(c.first, c.msg.b)
+}
+
+// takePages gives a chunk room for pages.
+func (c *chunk) takePages() {
+	c.pages, _ = pageBuffers.Get().(*buffer)
+	c.pages.b = c.pages.b[:0]
 }
 
 // chunkOf returns the numbers of the pages of a chunk.
@@ -136,9 +160,10 @@ func (d *database) readChunks(ctx context.Context, head history.Head, view *chun
 			if !cached(p.No) {
 				return
 			}
-			c = &chunk{first: next, pages: make([]byte, 0, wire.ChunkPages*wire.PageSize), done: make(chan struct{})}
+			c = &chunk{first: next, done: make(chan struct{})}
+			c.takePages()
 		}
-		if c.pages = append(c.pages, p.Data...); p.No == c.first+chunkPages(c.first, head.DBSize)-1 {
+		if c.pages.b = append(c.pages.b, p.Data...); p.No == c.first+chunkPages(c.first, head.DBSize)-1 {
 			if !emit(c) {
 				return
 			}

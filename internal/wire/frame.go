@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"sync"
 )
 
 const (
@@ -61,11 +62,18 @@ func ReadFrame(r byteReader, buf []byte, limit int) ([]byte, error) {
 // AppendPages appends a chunk of a snapshot: consecutive pages starting with
 // page first (1-based); data holds at most ChunkPages of them.
 func AppendPages(dst []byte, first uint32, data []byte) []byte {
-	b := make([]byte, 0, len(data)+8)
-	b = binary.AppendUvarint(b, uint64(first))
-	b = append(b, data...)
-	return seal(dst, kindPages, b)
+	buf, _ := bodies.Get().(*[]byte)
+	defer bodies.Put(buf)
+	b := binary.AppendUvarint((*buf)[:0], uint64(first))
+	*buf = append(b, data...)
+	return seal(dst, kindPages, *buf)
 }
+
+// bodies are buffers for the bodies of chunks.
+var bodies = sync.Pool{New: func() any {
+	b := make([]byte, 0, PagesBuffer)
+	return &b
+}}
 
 // DecodePages decodes a chunk: the number of its first page and the pages'
 // bytes, a multiple of PageSize, in buf if they were compressed and its capacity
