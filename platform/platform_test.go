@@ -2,6 +2,7 @@ package platform_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -161,6 +162,33 @@ func TestLoad(t *testing.T) {
 	both := platform.CreateOptions{FromFile: file, Fork: &platform.Fork{Name: "file"}}
 	if _, err := api.Databases.Create(ctx, "both", both); err == nil {
 		t.Error("two beginnings were taken")
+	}
+}
+
+// cancelling is a file without end, that somebody gives up on.
+type cancelling struct {
+	left int
+	give func()
+}
+
+func (c *cancelling) Read(b []byte) (int, error) {
+	if c.left--; c.left == 0 {
+		c.give()
+	}
+	return len(b), nil
+}
+
+// TestGivenUp: an upload that is given up leaves nothing.
+func TestGivenUp(t *testing.T) {
+	api, _ := client(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := api.Databases.Create(ctx, "d", platform.CreateOptions{FromFile: &cancelling{100, cancel}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("created: %v", err)
+	}
+	if _, err := api.Databases.Get(t.Context(), "d"); !errors.Is(err, platform.ErrNotFound) {
+		t.Errorf("what is left: %v", err)
 	}
 }
 

@@ -45,6 +45,9 @@ func explain(err error) string {
 	if e := (*platform.Error)(nil); errors.As(err, &e) {
 		return e.Message
 	}
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
 	if e := (*net.OpError)(nil); errors.As(err, &e) && e.Op == "dial" && !errors.Is(err, agentdb.ErrOffline) {
 		return fmt.Sprintf("no server answers at %s: start one with 'agentdb serve', or say where it is with --api-url", e.Addr)
 	}
