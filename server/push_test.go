@@ -265,6 +265,72 @@ func (s *sqlServer) text(sql string) string {
 	return fmt.Sprint(s.pipeline("", sql).Results[0].Response.Result.Rows[0][0].Value)
 }
 
+// TestTursoOverwrite has clients overwrite what they can't have seen: it is
+// recorded, and nothing else is.
+func TestTursoOverwrite(t *testing.T) {
+	s := newTurso(t)
+	s.pipeline("", "ALTER TABLE t ADD COLUMN w", "CREATE TABLE k(k TEXT PRIMARY KEY, v)", "INSERT INTO k VALUES('x', 1)")
+	a, b := s.turso("a"), s.turso("b")
+	record := func(want string) {
+		t.Helper()
+		if got := s.text("SELECT coalesce(group_concat(kind || losing, ' '), '') FROM agentdb_conflicts"); got != want {
+			t.Errorf("recorded: %s, not %s", got, want)
+		}
+	}
+	a.update(1, "a")
+	a.write(`UPDATE "k" SET "v" = ? WHERE "k" = ?`, 2, "x")
+	a.push()
+	b.write(`UPDATE "t" SET "w" = ? WHERE "id" = ?`, "b", 1) // another column
+	b.push()
+	b.update(1, "a") // the same value
+	b.push()
+	record("")
+	b.update(1, "b")
+	b.update(1, "b'") // its own
+	b.push()
+	b.update(1, "b''")
+	b.push()
+	record(`overwrite{"id":1,"v":"a","w":"b"}`)
+	b.write(`DELETE FROM "k" WHERE "k" = ?`, "x")
+	b.push()
+	record(`overwrite{"id":1,"v":"a","w":"b"} delete{"k":"x","v":2}`)
+	a.pull(func() { a.update(1, "a'") }) // it wrote that before it pulled what it overwrites
+	a.push()
+	a.update(1, "a''")
+	a.push()
+	b.pull()
+	b.update(1, "seen")
+	b.push()
+	record(`overwrite{"id":1,"v":"a","w":"b"} delete{"k":"x","v":2} overwrite{"id":1,"v":"b''","w":"b"}`)
+}
+
+// TestTursoPullsBetween has a client write between two pulls, without a push: an
+// id may mean what it meant before the first one, or after it.
+func TestTursoPullsBetween(t *testing.T) {
+	s := newTurso(t)
+	s.pipeline("", "CREATE TABLE n(v TEXT)", "INSERT INTO n VALUES('first')")
+	a, b := s.turso("a"), s.turso("b")
+	a.insert(2, "a2")
+	b.insert(2, "b2")
+	a.push()
+	b.push()
+	again := []func(){func() { b.update(1, "one'") }}
+	b.pull(again...)
+	a.write(`INSERT INTO "n"("v") VALUES (?)`, "an")
+	a.push()
+	again = append(again, func() { b.update(2, "a2'") }, func() { b.write(`INSERT INTO "n"("v") VALUES (?)`, "bn") },
+		func() { b.write(`UPDATE "n" SET "v" = ? WHERE rowid = ?`, "bn'", 2) })
+	b.pull(again...)
+	b.push()
+	if got := s.text("SELECT group_concat(v, ' ') FROM n"); got != "first an bn" {
+		t.Errorf("rows without a key: %s", got)
+	}
+	lost := s.text("SELECT group_concat(kind || losing, ' ') FROM agentdb_conflicts")
+	if !strings.Contains(lost, `overwrite{"id":3,"v":"b2"}`) || !strings.Contains(lost, "bn'") {
+		t.Errorf("recorded: %s", lost)
+	}
+}
+
 func TestTursoTransform(t *testing.T) {
 	s := newTurso(t)
 	a := s.turso("a")

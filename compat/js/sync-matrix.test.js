@@ -101,6 +101,7 @@ describe('updates of two clients', () => {
     await a.exec("UPDATE t SET a = 'A1'");
     await b.exec("UPDATE t SET a = 'B1'");
     assert.deepEqual(await f.settle('SELECT a FROM t'), [['B1']]);
+    assert.deepEqual(await f.conflicts(), [['t', 'overwrite', '1', '{"id":1,"n":10,"a":"A1","b":"b"}']]);
   });
   scenario('of a row that was deleted: recorded', async (f) => {
     const [a, b] = await f.two(counter);

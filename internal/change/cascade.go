@@ -1,6 +1,9 @@
 package change
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
 
 // Cascaded returns the rows that were deleted since the last Finish by foreign
 // keys and triggers, and are not there again.
@@ -54,5 +57,16 @@ func (e *Event) CascadeConflict() *Conflict {
 		Table: e.Table.Name, Key: keyJSON(e.Table, e.RowID, e.Old), Kind: "delete",
 		Message: "deleted along with another row by a replica that had not seen it",
 		Losing:  eventJSON(e),
+	}
+}
+
+// Updated yields the names of the columns that the event writes.
+func (e *Event) Updated() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i, c := range e.Table.Cols {
+			if (e.Op == OpInsert || e.Changed.has(i)) && !yield(c) {
+				return
+			}
+		}
 	}
 }

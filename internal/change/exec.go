@@ -38,6 +38,10 @@ type Executor struct {
 	// Seen, if not nil, reports whether the author of the changes knew a row as
 	// it is: then an insertion over it is an update like any other.
 	Seen func(table string, rowid int64) bool
+	// Unseen, if not nil, reports whether a row, or with a column named that
+	// column of it, has a value that the author of the changes can't have seen:
+	// for changes that don't tell what they overwrite.
+	Unseen func(table string, rowid int64, column string) bool
 
 	ids  map[idKey]int64   // own rows: the id they were written with, the id they have
 	went travels           // what others did to rows since the base
@@ -57,6 +61,7 @@ type running struct {
 	free   *Event          // the first operation, if it inserts a row whose id reserve saw is not taken
 	forced map[int]int64   // ids that inserts must get, by operation
 	skip   map[int]string  // operations not to run, and why
+	doubt  map[int]bool    // operations that may mean another row
 	res    []wire.OpResult
 
 	op    int       // index of the running operation
@@ -91,6 +96,21 @@ func (x *Executor) Skip(index int, why string) {
 		x.skip = map[int]string{}
 	}
 	x.skip[index] = why
+}
+
+// Doubt marks an operation of the next change as one that may mean another row:
+// what it overwrites is recorded.
+func (x *Executor) Doubt(index int) {
+	if x.doubt == nil {
+		x.doubt = map[int]bool{}
+	}
+	x.doubt[index] = true
+}
+
+// unseen reports whether the running operation overwrites, in a row or one
+// column of it, what its author can't have seen.
+func (x *Executor) unseen(r *relation, rowid int64, column string) bool {
+	return x.doubt[x.op] || x.Unseen != nil && !r.NoRowid && x.Unseen(r.Name, rowid, column)
 }
 
 // Expect notes which ids the changes to come ask for, so that none of them is
@@ -139,7 +159,7 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 			return nil, err
 		}
 	}
-	x.skip, x.forced = nil, nil
+	x.skip, x.forced, x.doubt = nil, nil, nil
 	return x.res, nil
 }
 

@@ -250,7 +250,10 @@ func (x *Executor) update(r *relation, e *Event) error {
 	kind := ""
 	for i, c := range e.Table.Cols {
 		j := r.column(c)
-		if set.has(i) && j >= 0 && e.Known.has(i) && !cur.vals[j].Equal(e.Old[i]) && !cur.vals[j].Equal(e.New[i]) {
+		if !set.has(i) || j < 0 || cur.vals[j].Equal(e.New[i]) {
+			continue
+		}
+		if e.Known.has(i) && !cur.vals[j].Equal(e.Old[i]) || x.unseen(r, cur.rowid, c) {
 			kind = "overwrite"
 		}
 	}
@@ -400,7 +403,7 @@ func (x *Executor) delete(r *relation, e *Event) error {
 	if err := x.checkStrict(r, e, cur); err != nil {
 		return err
 	}
-	changed := false
+	changed := x.unseen(r, cur.rowid, "")
 	for i, c := range e.Table.Cols {
 		if j := r.column(c); j >= 0 && e.Known.has(i) && !cur.vals[j].Equal(e.Old[i]) {
 			changed = true

@@ -17,6 +17,8 @@ type unseen struct {
 	read bool
 	rows map[string]bool
 	many bool // there are more
+	// cols, if not nil, are the columns that were updated, by row and name.
+	cols map[string]bool
 }
 
 // keepCascaded records the rows that the running change deleted through
@@ -76,7 +78,7 @@ func (u *unseen) load(p *execution) error {
 }
 
 func (u *unseen) add(dec *change.Decoder, own bool, body []byte) error {
-	if own || len(body) == 0 {
+	if own && u.cols == nil || len(body) == 0 {
 		return nil
 	}
 	c, err := dec.Decode(body)
@@ -84,8 +86,19 @@ func (u *unseen) add(dec *change.Decoder, own bool, body []byte) error {
 		return fmt.Errorf("tenant: %w: %w", wire.ErrMalformed, err)
 	}
 	for i := range c.Events {
-		if e := &c.Events[i]; e.Effect && (e.Op == change.OpInsert || e.Op == change.OpUpdate) && !e.Shadow() {
-			u.rows[e.RowKey()] = true
+		e := &c.Events[i]
+		if !e.Effect || e.Op != change.OpInsert && e.Op != change.OpUpdate || e.Shadow() {
+			continue
+		}
+		row := e.RowKey()
+		if !own {
+			u.rows[row] = true
+		}
+		for col := range e.Updated() {
+			if u.cols == nil {
+				break
+			}
+			u.cols[row+"\x00"+col] = !own
 		}
 	}
 	u.many = len(u.rows) > maxUnseen

@@ -65,7 +65,8 @@ type tursoRun struct {
 	before   *tursoState // nil if the client never pushed
 
 	basis
-	unseen unseenSince
+	unseen   unseenSince
+	unseenBy unseenSince // of what the client has run again, if the basis is exact
 
 	parsed  []turso.Write
 	inserts map[string]int // the last insertion of each row with a key
@@ -378,16 +379,31 @@ type unseenSince struct {
 
 // knows reports whether the client knew a row as it is.
 func (s *unseenSince) knows(row string) (bool, error) {
+	known, err := s.known()
+	return known && !s.u.rows[row], err
+}
+
+// saw is like it for a column of a row, "" for any.
+func (s *unseenSince) saw(row, column string) (bool, error) {
+	if column == "" {
+		return s.knows(row)
+	}
+	known, err := s.known()
+	return known && !s.u.cols[row+"\x00"+column], err
+}
+
+// known reports whether the rows are known.
+func (s *unseenSince) known() (bool, error) {
 	if !s.read && !s.many {
 		if err := s.load(); err != nil {
 			return false, err
 		}
 	}
-	return !s.many && !s.u.many && !s.u.rows[row], nil
+	return !s.many && !s.u.many, nil
 }
 
 func (s *unseenSince) load() error {
-	s.read, s.u.rows = true, map[string]bool{}
+	s.read, s.u.rows, s.u.cols = true, map[string]bool{}, map[string]bool{}
 	d := s.d
 	dec := change.Decoder{Budget: d.m.cfg.MaxDecoded}
 	d.mu.Lock()

@@ -21,6 +21,7 @@ type basis struct {
 	replays int
 	origin  *past
 	origins []uint64 // later states that origin may be as well
+	again   bool     // the client has run some of them again before
 	// known are the ids that the pushes before have given out, as the replayed
 	// statements know them; nil if there is nothing of that kind.
 	known *tursoState
@@ -61,7 +62,11 @@ func (t *tursoRun) stamped(ctx context.Context) (bool, error) {
 			t.origin, t.origins = t.d.past(min(list[0], s.Seq)), few(list[1:])
 		}
 	}
-	t.known = last.copy(0)
+	t.known, t.again = last.copy(0), s.Again
+	t.unseenBy = unseenSince{d: t.d, me: t.author, many: t.origin == nil}
+	if t.origin != nil {
+		t.unseenBy.after = t.origin.seq
+	}
 	return true, nil
 }
 

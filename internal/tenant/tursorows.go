@@ -95,7 +95,7 @@ func (t *tursoRun) rowID(table string, local int64, gone bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if l.Vague && local > l.Top {
+	if (l.Vague || t.replay != nil && t.again) && local > l.Top {
 		return 0, errVague
 	}
 	i := l.find(local)

@@ -17,6 +17,8 @@ type tursoOp struct {
 	auto bool  // it inserts a row that is known by an id only
 	id   int64 // as the client knows it; 0 for a row without a key
 	rows *localRows
+	// doubt says that it is not certain which row it means.
+	doubt bool
 }
 
 // writes runs the statements of the push.
@@ -44,12 +46,7 @@ func (t *tursoRun) writes() error {
 			}
 		}
 	}
-	var failed error
-	t.x.Seen = func(table string, rowid int64) bool {
-		known, err := t.unseen.knows((&change.Event{Op: change.OpInsert, Table: &change.Table{Name: table}, NewRowID: rowid}).RowKey())
-		failed = errors.Join(failed, err)
-		return known
-	}
+	failed := t.watch()
 	if t.parsed == nil {
 		t.parse()
 	}
@@ -73,7 +70,34 @@ func (t *tursoRun) writes() error {
 			return err
 		}
 	}
-	return errors.Join(t.flush(), failed)
+	return errors.Join(t.flush(), *failed)
+}
+
+// watch lets the executor ask what the client has seen. What fails of that is in
+// the error.
+func (t *tursoRun) watch() *error {
+	failed := new(error)
+	row := func(table string, rowid int64) string {
+		return (&change.Event{Op: change.OpInsert, Table: &change.Table{Name: table}, NewRowID: rowid}).RowKey()
+	}
+	t.x.Seen = func(table string, rowid int64) bool {
+		known, err := t.unseen.knows(row(table, rowid))
+		*failed = errors.Join(*failed, err)
+		return known
+	}
+	written := map[string]bool{}
+	t.x.Unseen = func(table string, rowid int64, column string) bool {
+		since, key := &t.unseen, row(table, rowid)
+		if t.exact && t.replay != nil {
+			since = &t.unseenBy
+		}
+		known, err := since.saw(key, column)
+		*failed = errors.Join(*failed, err)
+		mine := written[key+"\x00"+column]
+		written[key+"\x00"+column] = true
+		return !known && !mine
+	}
+	return failed
 }
 
 // endReplay ends the statements that the client has run again: from here on, ids
@@ -174,7 +198,7 @@ func (t *tursoRun) write(i int) error {
 	if w.Op == turso.OpOther || len(args) != want || w.RowID && args[want-1].Kind != sqlite.KindInteger {
 		return t.other(q)
 	}
-	op := &tursoOp{}
+	op := &tursoOp{doubt: t.doubts(w, args)}
 	var err error
 	switch w.Op {
 	case turso.OpInsert:
@@ -197,6 +221,20 @@ func (t *tursoRun) write(i int) error {
 		t.batch = append(t.batch, op)
 	}
 	return err
+}
+
+// doubts reports whether an operation may mean the row that has its id now, not
+// the client's own that had it before a pull: one of several pulls.
+func (t *tursoRun) doubts(w *turso.Write, args []sqlite.Value) bool {
+	if t.replay == nil || !t.again || w.Op == turso.OpInsert {
+		return false
+	}
+	id, ok := t.keyID(w.Table, w.Key, args[len(w.Cols):])
+	if !ok || t.state.owns(w.Table, id) {
+		return false
+	}
+	_, moved := t.replay.IDs[w.Table][id]
+	return moved
 }
 
 // keyID returns the id that a statement names its row by, if it does.
@@ -283,6 +321,11 @@ func (t *tursoRun) flush() error {
 		c.Events = append(c.Events, *op.e)
 	}
 	t.x.Expect(c)
+	for i, op := range t.batch {
+		if op.doubt {
+			t.x.Doubt(i)
+		}
+	}
 	if t.refuse != "" {
 		for i := range c.Events {
 			t.x.Skip(i, t.refuse)

@@ -17,13 +17,16 @@ type Stamp struct {
 	// Back is how many revisions before Seq the oldest of the changes were made
 	// that the client ran again after the pull; MaxBack if that is not known.
 	Back uint64
+	// Again says that these were run again before, so that some may be made
+	// later than others.
+	Again bool
 	// Replayed is how many changes these are, or fewer.
 	Replayed uint64
 }
 
 // Bounds of a stamp's parts.
 const (
-	MaxBack     = 1<<13 - 1
+	MaxBack     = 1<<12 - 1
 	maxReplayed = 1<<12 - 1
 	maxSeq      = 1<<30 - 1
 )
@@ -36,7 +39,7 @@ func (s Stamp) Int() (int64, bool) {
 
 // ParseStamp returns the stamp that a push's count of pulls is, if it is one.
 func ParseStamp(gen uint64) (Stamp, bool) {
-	return Stamp{Seq: gen >> 33, Check: byte(gen >> 25), Back: gen >> 12 & MaxBack, Replayed: gen & maxReplayed}, gen>>33 > 0
+	return Stamp{Seq: gen >> 33, Check: byte(gen >> 25), Back: gen >> 12 & MaxBack, Again: gen>>24&1 > 0, Replayed: gen & maxReplayed}, gen>>33 > 0
 }
 
 // StampRow is the rowid of the row without a client: it is the first.
@@ -51,17 +54,18 @@ var StampSchema = func() string {
 		end    = " FROM " + MarkTable + " AS s WHERE s.client_id='') WHERE client_id=NEW.client_id; END;"
 		before = "(NEW.pull_gen-1)"
 		since  = "((s.pull_gen>>33)-(" + before + ">>33))"
-		older  = "((" + before + ">>12)&8191)" // its way back
+		older  = "((" + before + ">>12)&4095)" // its way back
 		// The client tells how many changes it has run again, but that may be 0
 		// if there are deletes among them. Without any, this is the third row
 		// that its connection changes.
 		count = "max(min(NEW.change_id,4095),total_changes()>3)"
 	)
 	// What the client ran again before, and has not pushed since, is older than
-	// what it had pulled then. A number below 1<<33 is no stamp.
+	// what it had pulled then. A number below 1<<33 is no stamp: of a file that
+	// had pulled, it is not known whether it ran something again then.
 	fresh := func(pushed string) string {
-		return "s.pull_gen|((CASE WHEN " + before + "<8589934592 OR " + since + "<0 THEN 8191 WHEN (" + before + "&4095)>0 AND NOT " + pushed +
-			" THEN min(8191," + since + "+" + older + ") ELSE min(8191," + since + ") END)<<12)|" + count
+		return "s.pull_gen|((CASE WHEN " + before + "=0 THEN 4095 WHEN " + before + "<8589934592 OR " + since + "<0 THEN 8191 WHEN (" + before + "&4095)>0 AND NOT " + pushed +
+			" THEN 4096+min(4095," + since + "+" + older + ") ELSE min(4095," + since + ") END)<<12)|" + count
 	}
 	return "CREATE TABLE IF NOT EXISTS " + MarkTable + " (client_id TEXT PRIMARY KEY, pull_gen INTEGER, change_id INTEGER);" +
 		"INSERT OR REPLACE INTO " + MarkTable + "(rowid,client_id,pull_gen,change_id) VALUES(" + StampRow + ",'',-(1<<62),0);" +
