@@ -67,6 +67,7 @@ func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
 		StatementTimeout: cfg.Limits.StatementTimeout,
 		MaxTemp:          cfg.Limits.MaxTemp,
 		BusyTimeout:      cfg.Limits.BusyTimeout,
+		MaxLoad:          cfg.Limits.MaxUpload,
 	})
 	if err != nil {
 		return err

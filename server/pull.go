@@ -59,7 +59,16 @@ func (s *Server) pullUpdates(w *recorder, r *http.Request) error {
 		w.route = "poll"
 		req.WaitMS = uint32(min(time.Duration(req.WaitMS)*time.Millisecond, s.cfg.Limits.MaxWait).Milliseconds())
 	}
-	ans, err := s.dbs.PullPages(r.Context(), name, create, req)
+	ctx, check := r.Context(), func() error { return nil }
+	if req.WaitMS > 0 {
+		var done func()
+		ctx, check, done = s.lasts(r, name)
+		defer done()
+	}
+	ans, err := s.dbs.PullPages(ctx, name, create, req)
+	if now := check(); now != nil {
+		return now
+	}
 	switch {
 	case errors.Is(err, tenant.ErrPages):
 		return &problem{code: CodeUnsupported, err: err, message: "Turso's sync clients can't use this database: " +

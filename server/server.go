@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/hrana"
@@ -63,6 +65,7 @@ type Server struct {
 	streams  *hrana.Streams
 	mux      *http.ServeMux
 	memory   budget
+	live     live
 	requests atomic.Uint64 // the last request's number
 	stopping context.Context
 	stop     context.CancelFunc // ends WebSockets
@@ -99,6 +102,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(err, dbs.Close(context.Background()))
 	}
 	s.store, s.api = dbs.catalog, dbs.api
+	s.store.Watch(s.recheck)
 	return s, nil
 }
 
@@ -181,8 +185,31 @@ func (s *Server) platform(w *recorder, r *http.Request) error {
 			return err
 		}
 	}
+	if r.ContentLength == 0 {
+		_ = w.ctl.SetReadDeadline(time.Time{})
+	}
+	r.Body = &patientBody{ReadCloser: r.Body, s: s, w: w}
 	s.api.ServeHTTP(w, r)
 	return nil
+}
+
+// patientBody gives the client its time anew with each part of the body. The
+// deadline ends with the body: if it struck later, the client would be taken for
+// gone.
+type patientBody struct {
+	io.ReadCloser
+	s *Server
+	w *recorder
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	b.s.extend(b.w)
+	n, err := b.ReadCloser.Read(p)
+	b.w.in += int64(n)
+	if err == io.EOF {
+		_ = b.w.ctl.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // enter counts a request in, unless the server is closing.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -50,6 +51,12 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 	if ws.Subprotocol() == protobufProtocol {
 		format, kind = hrana.Protobuf, websocket.MessageBinary
 	}
+	var hello *lasting
+	defer func() {
+		if hello != nil {
+			hello.end()
+		}
+	}()
 	k := s.streams.Socket(ctx, hrana.SocketConfig{
 		Format: format,
 		Authorize: func(token string) (func() hrana.Conn, error) {
@@ -59,8 +66,15 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 				return nil, err
 			}
 			cfg, err := sqlAccess(c)
+			if err == nil {
+				hello = s.watchSocket(hello, &lasting{name: name, token: token, access: c.Access}, func() {
+					_ = ws.Close(websocket.StatusPolicyViolation, "the token was voided, or the database's configuration has changed")
+					cancel()
+				})
+			}
 			return func() hrana.Conn { return s.dbs.SQL(name, cfg) }, err
 		},
+		Check:   func() error { return s.still(hello) },
 		Explain: s.explainSQL,
 		Take:    s.memory.take,
 		Give:    s.memory.give,
@@ -76,6 +90,26 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 	k.Close()
 	<-pings
 	return s.closeSocket(ws, err)
+}
+
+// watchSocket ends a socket when its hello is not good any more. A second hello
+// takes the place of the one before.
+func (s *Server) watchSocket(before, e *lasting, end func()) *lasting {
+	if before != nil {
+		before.end()
+	}
+	ended := make(chan struct{})
+	var once sync.Once
+	e.end = func() { once.Do(func() { close(ended) }) }
+	remove := s.live.add(e)
+	go func() {
+		<-ended
+		remove()
+		if s.still(e) != nil {
+			end()
+		}
+	}()
+	return e
 }
 
 // explainSQL is what a client on a WebSocket may know of any error. The rest is

@@ -340,7 +340,7 @@ func TestSQLStaysInside(t *testing.T) {
 		"PRAGMA writable_schema=1", "PRAGMA main.writable_schema=ON", "PRAGMA journal_mode=DELETE", "PRAGMA locking_mode=NORMAL", "PRAGMA temp_store_directory='/tmp'",
 		"PRAGMA database_list", "SELECT * FROM pragma_database_list", "PRAGMA trusted_schema=1", "PRAGMA wal_checkpoint", "PRAGMA max_page_count=1",
 		"PRAGMA page_size=512", "PRAGMA encoding='UTF-16'", "PRAGMA auto_vacuum=1", "PRAGMA hard_heap_limit=1", "PRAGMA query_only=1", "PRAGMA schema_version=9",
-		"CREATE TEMP TABLE x(y)", "CREATE TEMP VIEW x AS SELECT 1", "CREATE TEMPORARY TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END",
+		"CREATE TEMP TABLE x(y)", "CREATE TABLE temp.x(y)", "CREATE VIEW temp.x AS SELECT 1", "CREATE TEMP VIEW x AS SELECT 1", "CREATE TEMPORARY TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END",
 		"SELECT load_extension('/tmp/x')", "SELECT fts3_tokenizer('x')",
 		"INSERT INTO sqlite_schema VALUES('table','x','x',2,'')", "UPDATE sqlite_dbpage SET data = zeroblob(4096)",
 		"CREATE TABLE agentdb_x(y)", "DROP TABLE agentdb_conflicts", "ALTER TABLE t RENAME TO agentdb_t",

@@ -44,7 +44,19 @@ func (s *Server) sync(w *recorder, r *http.Request) error {
 		w.route = "poll"
 		req.WaitMS = uint32(min(time.Duration(req.WaitMS)*time.Millisecond, s.cfg.Limits.MaxWait).Milliseconds())
 	}
-	ans, err := s.dbs.Sync(r.Context(), name, g.access, g.create, req)
+	ctx, check := r.Context(), func() error { return nil }
+	if req.WaitMS > 0 {
+		var done func()
+		ctx, check, done = s.lasts(r, name)
+		defer done()
+	}
+	ans, err := s.dbs.Sync(ctx, name, g.access, g.create, req)
+	if now := check(); now != nil {
+		if err == nil && ans.Pages != nil {
+			_ = writePages(w, ans.Pages, now) // gives the snapshot back
+		}
+		return now
+	}
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			return errGone

@@ -73,9 +73,13 @@ func (s *Store) CreateDatabase(ctx context.Context, d Database) (Database, error
 }
 
 // AdoptDatabases adds databases that have come into being without the catalog,
-// as by a first push, to a group. Those that are there already are left alone.
+// as by a first push, to a group, which is made if it was deleted. Those that are
+// there already are left alone.
 func (s *Store) AdoptDatabases(ctx context.Context, org, group string, names ...string) error {
 	return s.update(ctx, func(t *tx) error {
+		if err := t.ensureGroup(org, group, s.now()); err != nil {
+			return err
+		}
 		for _, name := range names {
 			if err := t.insertDatabase(&Database{Name: name, Org: org, Group: group}, "INSERT OR IGNORE INTO", s.now()); err != nil {
 				return named(err, "database "+name)
@@ -142,14 +146,14 @@ func (s *Store) Databases(f Filter) (all []Database, err error) {
 	return all, err
 }
 
-// AllNames returns up to n names greater than after, of all organisations and in
-// any state.
-func (s *Store) AllNames(after string, n int) (names []string, err error) {
+// AllDatabases returns up to n databases whose names are greater than after, of
+// all organisations and in any state.
+func (s *Store) AllDatabases(after string, n int) (all []Database, err error) {
 	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT name FROM databases WHERE name > ? ORDER BY name LIMIT ?",
-			func(st *sqlite.Stmt) { names = append(names, st.ColumnText(0)) }, after, n)
+		return rows(c, "SELECT "+databaseColumns+" FROM databases WHERE name > ? ORDER BY name LIMIT ?",
+			func(st *sqlite.Stmt) { all = append(all, scanDatabase(st)) }, after, n)
 	})
-	return names, err
+	return all, err
 }
 
 // Unfinished returns the databases that are being created or deleted.
@@ -180,11 +184,15 @@ func (s *Store) WithIdle() (all []Database, err error) {
 }
 
 // UpdateDatabase changes what fn changes of a database: its state, limits,
-// flags and times. Its name, ID and owner stay. It returns the outcome.
-func (s *Store) UpdateDatabase(ctx context.Context, name string, fn func(*Database) error) (d Database, err error) {
+// flags and times. Its name, ID and owner stay. It returns the outcome, or
+// ErrNotFound if the name is another database's than that of the ID.
+func (s *Store) UpdateDatabase(ctx context.Context, name, id string, fn func(*Database) error) (d Database, err error) {
 	err = s.update(ctx, func(t *tx) error {
 		if d, err = database(t.Conn, name); err != nil {
 			return err
+		}
+		if d.ID != id {
+			return ErrNotFound
 		}
 		if err := fn(&d); err != nil {
 			return err
@@ -199,23 +207,23 @@ func (s *Store) UpdateDatabase(ctx context.Context, name string, fn func(*Databa
 }
 
 // RotateDatabase voids all tokens of a database.
-func (s *Store) RotateDatabase(ctx context.Context, name string) error {
+func (s *Store) RotateDatabase(ctx context.Context, name, id string) error {
 	return named(s.update(ctx, func(t *tx) error {
 		epoch, err := t.nextEpoch()
 		if err != nil {
 			return err
 		}
 		t.touched = append(t.touched, name)
-		n, err := exec(t.Conn, "UPDATE databases SET epoch = ?, rotated = ? WHERE name = ?", epoch, s.now(), name)
+		n, err := exec(t.Conn, "UPDATE databases SET epoch = ?, rotated = ? WHERE name = ? AND id = ?", epoch, s.now(), name, id)
 		return found(n, err)
 	}), "database "+name)
 }
 
-// RemoveDatabase forgets a database.
-func (s *Store) RemoveDatabase(ctx context.Context, name string) error {
+// RemoveDatabase forgets a database, unless the name is another one's by now.
+func (s *Store) RemoveDatabase(ctx context.Context, name, id string) error {
 	return named(s.update(ctx, func(t *tx) error {
 		t.touched = append(t.touched, name)
-		n, err := exec(t.Conn, "DELETE FROM databases WHERE name = ?", name)
+		n, err := exec(t.Conn, "DELETE FROM databases WHERE name = ? AND id = ?", name, id)
 		return found(n, err)
 	}), "database "+name)
 }

@@ -75,8 +75,34 @@ func (s *Store) Bootstrap(ctx context.Context, org string) error {
 		if n, err := t.QueryInt("SELECT count(*) FROM orgs"); err != nil || n > 0 {
 			return err
 		}
-		return t.insertOrg(Org{Slug: org, Name: org, Created: s.now()}, DefaultUser)
+		return t.ensureOrg(org, s.now())
 	})
+}
+
+// EnsureOrg makes an organisation as Bootstrap does, if there is none of that
+// name.
+func (s *Store) EnsureOrg(ctx context.Context, org string) error {
+	return s.update(ctx, func(t *tx) error { return t.ensureOrg(org, s.now()) })
+}
+
+func (t *tx) ensureOrg(org string, now time.Time) error {
+	n, err := t.QueryInt("SELECT count(*) FROM orgs WHERE slug = ?", sqlite.Text(org))
+	if err != nil || n > 0 {
+		return err
+	}
+	return t.insertOrg(Org{Slug: org, Name: org, Created: now}, DefaultUser)
+}
+
+func (t *tx) ensureGroup(org, group string, now time.Time) error {
+	if err := t.ensureOrg(org, now); err != nil {
+		return err
+	}
+	n, err := t.QueryInt("SELECT count(*) FROM groups WHERE org = ? AND name = ?", sqlite.Text(org), sqlite.Text(group))
+	if err != nil || n > 0 {
+		return err
+	}
+	_, err = t.insertGroup(Group{ID: uuid.NewString(), Org: org, Name: group, Locations: []string{"local"}, Created: now})
+	return err
 }
 
 // insertOrg adds an organisation with its owner and a default group.
@@ -130,8 +156,10 @@ func (s *Store) UpdateOrg(ctx context.Context, slug string, fn func(*Org) error)
 }
 
 // DeleteOrg removes an organisation that has no databases. The last one stays.
-func (s *Store) DeleteOrg(ctx context.Context, slug string) error {
-	return named(s.update(ctx, func(t *tx) error {
+// What the audit log has of it is kept under the name that is returned, which no
+// organisation can have: whoever takes the slug next must not read it.
+func (s *Store) DeleteOrg(ctx context.Context, slug string) (kept string, err error) {
+	err = s.update(ctx, func(t *tx) error {
 		if n, err := t.QueryInt("SELECT count(*) FROM orgs"); err != nil || n == 1 {
 			return errors.Join(ErrInUse, err)
 		}
@@ -139,8 +167,18 @@ func (s *Store) DeleteOrg(ctx context.Context, slug string) error {
 		if sqlite.IsConstraint(err) {
 			return ErrInUse
 		}
-		return found(n, err)
-	}), "organization "+slug)
+		if err := found(n, err); err != nil {
+			return err
+		}
+		epoch, err := t.nextEpoch()
+		if err != nil {
+			return err
+		}
+		kept = fmt.Sprintf("%s#%d", slug, epoch)
+		_, err = exec(t.Conn, "UPDATE audit SET org = ? WHERE org = ?", kept, slug)
+		return err
+	})
+	return kept, named(err, "organization "+slug)
 }
 
 // Role returns what somebody may do in an organisation; RoleNone also if there

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -94,7 +95,13 @@ type Store struct {
 	reader *sqlite.Conn
 
 	policies policies
+	watcher  atomic.Pointer[func(names []string)]
 }
+
+// Watch has fn called after writes that change policies, with the databases'
+// names, AnyDatabase for all. It is called before the write returns, and must not
+// write itself.
+func (s *Store) Watch(fn func(names []string)) { s.watcher.Store(&fn) }
 
 // pending is a write that waits to be made.
 type pending struct {
@@ -242,6 +249,9 @@ func (s *Store) batch(c *sqlite.Conn, first *pending) {
 		}
 	}
 	s.policies.forget(t.touched)
+	if fn := s.watcher.Load(); fn != nil && len(t.touched) > 0 {
+		(*fn)(t.touched)
+	}
 	for i, p := range all {
 		if err != nil && errs[i] == nil {
 			errs[i] = fmt.Errorf("catalog: write: %w", err)

@@ -58,7 +58,7 @@ func TestStoreKeeps(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RemoveDatabase(t.Context(), "a"); !errors.Is(err, ErrClosed) {
+	if err := s.RemoveDatabase(t.Context(), "a", ""); !errors.Is(err, ErrClosed) {
 		t.Errorf("a write after Close: %v", err)
 	}
 	if s, err = OpenStore(dir, nil); err != nil {
@@ -85,7 +85,7 @@ func TestStoreKeeps(t *testing.T) {
 
 func TestStoreErrors(t *testing.T) {
 	s := testStore(t)
-	mustCreate(t, s, "a")
+	made := mustCreate(t, s, "a")
 	for what, c := range map[string]struct {
 		do   func() error
 		want error
@@ -98,21 +98,27 @@ func TestStoreErrors(t *testing.T) {
 			_, err := s.CreateDatabase(t.Context(), Database{Name: "b", Org: DefaultOrg, Group: "x"})
 			return err
 		}, ErrNotFound},
-		"a missing one":  {func() error { return s.RemoveDatabase(t.Context(), "b") }, ErrNotFound},
-		"rotate missing": {func() error { return s.RotateDatabase(t.Context(), "b") }, ErrNotFound},
+		"a missing one":  {func() error { return s.RemoveDatabase(t.Context(), "b", "") }, ErrNotFound},
+		"rotate missing": {func() error { return s.RotateDatabase(t.Context(), "b", "") }, ErrNotFound},
 		"a group in use": {func() error { return s.DeleteGroup(t.Context(), DefaultOrg, DefaultGroup) }, ErrInUse},
-		"the last org":   {func() error { return s.DeleteOrg(t.Context(), DefaultOrg) }, ErrInUse},
+		"the last org":   {func() error { _, err := s.DeleteOrg(t.Context(), DefaultOrg); return err }, ErrInUse},
 		"the last owner": {func() error { return s.RemoveMember(t.Context(), DefaultOrg, DefaultUser) }, ErrInUse},
 		"demoted owner": {func() error {
 			return s.PutMember(t.Context(), DefaultOrg, Member{Username: DefaultUser, Role: RoleViewer})
 		}, ErrInUse},
 		"unknown secret": {func() error { _, err := s.APIToken("adb_x"); return err }, ErrToken},
 		"update's own": {func() error {
-			_, err := s.UpdateDatabase(t.Context(), "a", func(*Database) error { return ErrProtected })
+			_, err := s.UpdateDatabase(t.Context(), "a", made.ID, func(*Database) error { return ErrProtected })
 			return err
 		}, ErrProtected},
-		"unknown org":    {func() error { return s.PutMember(t.Context(), "x", Member{Username: "u", Role: RoleViewer}) }, ErrNotFound},
-		"revoke missing": {func() error { return s.RevokeAPIToken(t.Context(), DefaultUser, "x") }, ErrNotFound},
+		"unknown org": {func() error { return s.PutMember(t.Context(), "x", Member{Username: "u", Role: RoleViewer}) }, ErrNotFound},
+		"another of the name": {func() error {
+			_, err := s.UpdateDatabase(t.Context(), "a", "id", func(*Database) error { return nil })
+			return err
+		}, ErrNotFound},
+		"remove another of the name": {func() error { return s.RemoveDatabase(t.Context(), "a", "id") }, ErrNotFound},
+		"rotate another of the name": {func() error { return s.RotateDatabase(t.Context(), "a", "id") }, ErrNotFound},
+		"revoke missing":             {func() error { return s.RevokeAPIToken(t.Context(), DefaultUser, "x") }, ErrNotFound},
 		"a taken group": {func() error {
 			_, err := s.CreateGroup(t.Context(), Group{Org: DefaultOrg, Name: DefaultGroup})
 			return err
@@ -195,7 +201,7 @@ func TestPolicyIsFresh(t *testing.T) {
 		}
 	}
 	check("at first", nil, nil, nil)
-	if err := s.RotateDatabase(t.Context(), "a"); err != nil {
+	if err := s.RotateDatabase(t.Context(), "a", d.ID); err != nil {
 		t.Fatal(err)
 	}
 	check("after its rotation", ErrVoid, nil, ErrVoid)
@@ -203,7 +209,7 @@ func TestPolicyIsFresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("after the group's rotation", ErrVoid, ErrVoid, ErrVoid)
-	if err := s.RemoveDatabase(t.Context(), "a"); err != nil {
+	if err := s.RemoveDatabase(t.Context(), "a", d.ID); err != nil {
 		t.Fatal(err)
 	}
 	check("when it is gone", ErrVoid, ErrOther, nil)
@@ -279,6 +285,50 @@ func TestBlocked(t *testing.T) {
 	} {
 		if got := c.has.Without(c.reads, c.writes); got != c.want {
 			t.Errorf("%v without reads %v and writes %v is %v, want %v", c.has, c.reads, c.writes, got, c.want)
+		}
+	}
+}
+
+// TestAdoptMakesTheGroup: a database that a push has made has a place even if its
+// group was deleted, or the server has another organisation now.
+func TestAdoptMakesTheGroup(t *testing.T) {
+	s := testStore(t)
+	if err := s.DeleteGroup(t.Context(), DefaultOrg, DefaultGroup); err != nil {
+		t.Fatal(err)
+	}
+	for _, org := range []string{DefaultOrg, "other"} {
+		if err := s.AdoptDatabases(t.Context(), org, DefaultGroup, org+"-db"); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := s.Database(org + "-db"); err != nil || d.Org != org {
+			t.Errorf("%+v, %v", d, err)
+		}
+		if r, err := s.Role(org, DefaultUser); err != nil || r != RoleOwner {
+			t.Errorf("the first owner is %v of %s, %v", r, org, err)
+		}
+	}
+}
+
+// TestDeletedOrgKeepsItsLog: who takes the name of an organisation that was
+// deleted does not see what was done there.
+func TestDeletedOrgKeepsItsLog(t *testing.T) {
+	s := testStore(t)
+	if _, err := s.CreateOrg(t.Context(), Org{Slug: "acme"}, "eve"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Audit(t.Context(), AuditEntry{Org: "acme", Code: "db-create", Author: "eve"}); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := s.DeleteOrg(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateOrg(t.Context(), Org{Slug: "acme"}, "mallory"); err != nil {
+		t.Fatal(err)
+	}
+	for org, want := range map[string]int{"acme": 0, kept: 1} {
+		if _, n, err := s.AuditLog(org, 1, 10); err != nil || n != want {
+			t.Errorf("%s has %d entries, want %d, %v", org, n, want, err)
 		}
 	}
 }

@@ -23,6 +23,9 @@ type SocketConfig struct {
 	Format Format
 	// Authorize says what a token opens; "" if the client has none.
 	Authorize func(token string) (open func() Conn, err error)
+	// Check fails when what Authorize allowed last is not allowed any more. It
+	// is asked before each request; nil never fails.
+	Check func() error
 	// Explain returns what a client may know of an error that is none of a
 	// statement.
 	Explain func(error) *Error
@@ -91,6 +94,10 @@ func (k *Socket) Handle(msg []byte, done func()) error {
 		done()
 		return malformed("a request before the hello")
 	}
+	if err := k.check(); err != nil {
+		defer done()
+		return errors.Join(ErrHello, err, k.send(k.out.failure(m.id, k.cfg.Explain(err))))
+	}
 	w, err := k.route(m)
 	if err != nil {
 		defer done()
@@ -121,6 +128,13 @@ func (k *Socket) hello(token string) error {
 	}
 	k.open = open
 	return k.send(k.out.welcome())
+}
+
+func (k *Socket) check() error {
+	if k.cfg.Check == nil {
+		return nil
+	}
+	return k.cfg.Check()
 }
 
 func (k *Socket) send(msg []byte) error {

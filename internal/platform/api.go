@@ -105,8 +105,11 @@ func (c *call) p(name string) string { return c.params[name] }
 // Unknown fields are the client's business.
 func (c *call) body(v any) error {
 	b, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, maxBody))
-	if err != nil {
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return fail(http.StatusRequestEntityTooLarge, "the body is above %d bytes", maxBody)
+	}
+	if err != nil {
+		return fail(http.StatusBadRequest, "the body was cut short")
 	}
 	if len(strings.TrimSpace(string(b))) == 0 {
 		return nil
@@ -203,7 +206,8 @@ func (a *API) record(c *call, rt *route) error {
 	if err != nil {
 		return err
 	}
-	return a.cfg.Store.Audit(c.Context(), catalog.AuditEntry{
+	// It is done: the client's leaving must not keep it out of the log.
+	return a.cfg.Store.Audit(context.WithoutCancel(c.Context()), catalog.AuditEntry{
 		Org: c.org, Code: rt.code, Message: rt.says, Origin: "api", Author: c.user, Data: data,
 	})
 }
@@ -261,7 +265,8 @@ func asError(err error) *apiError {
 		{tenant.ErrRevision, 422, "the database never had that revision, or keeps it no more"},
 		{tenant.ErrNotADatabase, 422, ""},
 		{tenant.ErrTooLarge, 413, "that is larger than this server takes"},
-		{tenant.ErrQuota, 507, "the server has no room left"},
+		{tenant.ErrQuota, 507, "the database would be above its size_limit, or the server has no room left"},
+		{tenant.ErrTimeout, 422, "that takes longer than this server allows"},
 		{tenant.ErrBusy, 503, "the database is busy: try again in a moment"},
 		{tenant.ErrClosed, 503, "the server is shutting down: try again in a moment"},
 		{context.Canceled, 499, "the client left"},

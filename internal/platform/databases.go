@@ -241,7 +241,7 @@ func (a *API) deleteDatabase(c *call) (any, error) {
 	if g, err := a.cfg.Store.Group(d.Org, d.Group); err != nil || g.Protected {
 		return nil, errors.Join(fail(http.StatusForbidden, "the databases of group %s are protected: turn off its delete_protection first", d.Group), err)
 	}
-	if err := a.remove(c.Context(), d.Name); err != nil {
+	if err := a.remove(c.Context(), &d); err != nil {
 		return nil, err
 	}
 	return map[string]any{"database": d.Name}, nil
@@ -285,10 +285,11 @@ func (a *API) configure(c *call) (any, error) {
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
-	if _, err := c.mine(); err != nil {
+	d, err := c.mine()
+	if err != nil {
 		return nil, err
 	}
-	d, err := a.cfg.Store.UpdateDatabase(c.Context(), c.p("database"), func(d *catalog.Database) (err error) {
+	d, err = a.cfg.Store.UpdateDatabase(c.Context(), d.Name, d.ID, func(d *catalog.Database) (err error) {
 		for _, f := range []struct {
 			to   *bool
 			from *bool

@@ -84,7 +84,7 @@ func (a *API) deleteGroup(c *call) (any, error) {
 	case g.Protected:
 		return nil, fail(http.StatusForbidden, "group %s is protected: turn off its delete_protection first", g.Name)
 	}
-	var doomed []string
+	var doomed []catalog.Database
 	f := catalog.Filter{Org: c.org, Group: g.Name, Limit: pageSize}
 	for {
 		page, err := a.cfg.Store.Databases(f)
@@ -95,15 +95,15 @@ func (a *API) deleteGroup(c *call) (any, error) {
 			if page[i].Protected {
 				return nil, fail(http.StatusForbidden, "database %s of the group is protected: turn off its delete_protection first", page[i].Name)
 			}
-			doomed = append(doomed, page[i].Name)
+			doomed = append(doomed, page[i])
 		}
 		if len(page) < f.Limit {
 			break
 		}
 		f.After = page[len(page)-1].Name
 	}
-	for _, name := range doomed {
-		if err := a.remove(c.Context(), name); err != nil && !errors.Is(err, catalog.ErrNotFound) {
+	for i := range doomed {
+		if err := a.remove(c.Context(), &doomed[i]); err != nil && !errors.Is(err, catalog.ErrNotFound) {
 			return nil, err
 		}
 	}

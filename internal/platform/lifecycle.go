@@ -26,12 +26,11 @@ func (a *API) create(c *call, d catalog.Database, s *seed) (catalog.Database, er
 	case "database_upload": // its file follows, see seedDatabase
 		return a.createWith(ctx, d, func() error { return a.cfg.Databases.Create(ctx, d.Name) })
 	case "dump":
-		file, err := a.uploaded(s.URL)
+		file, err := a.uploaded(c.org, s.URL)
 		if err != nil {
 			return d, err
 		}
 		defer file.Close()
-		defer os.Remove(file.Name())
 		d.State = catalog.StateCreating
 		d, err = a.createWith(ctx, d, func() error {
 			if err := a.cfg.Databases.Create(ctx, d.Name); err != nil {
@@ -43,7 +42,8 @@ func (a *API) create(c *call, d catalog.Database, s *seed) (catalog.Database, er
 		if err != nil {
 			return d, err
 		}
-		return a.cfg.Store.UpdateDatabase(ctx, d.Name, func(d *catalog.Database) error { d.State = catalog.StateReady; return nil })
+		_ = os.Remove(file.Name()) // dropUploads does it otherwise
+		return a.finish(ctx, d)
 	}
 	return d, fail(http.StatusBadRequest, "seed.type %q is not one of database, database_upload, dump", s.Type)
 }
@@ -83,24 +83,48 @@ func (a *API) createWith(ctx context.Context, d catalog.Database, make func() er
 	if err := make(); err != nil {
 		clean := context.WithoutCancel(ctx)
 		if errors.Is(err, tenant.ErrExists) { // without the catalog knowing of it: it is somebody's
-			return made, errors.Join(err, a.cfg.Store.RemoveDatabase(clean, d.Name))
+			return made, errors.Join(err, a.cfg.Store.RemoveDatabase(clean, made.Name, made.ID))
 		}
-		return made, errors.Join(err, a.remove(clean, d.Name))
+		return made, errors.Join(err, a.remove(clean, &made))
 	}
 	return made, nil
 }
 
+// finish makes a loaded database ready, though its client may have left.
+func (a *API) finish(ctx context.Context, d catalog.Database) (catalog.Database, error) {
+	clean := context.WithoutCancel(ctx)
+	ready, err := a.cfg.Store.UpdateDatabase(clean, d.Name, d.ID, func(d *catalog.Database) error { d.State = catalog.StateReady; return nil })
+	if err != nil {
+		return d, errors.Join(err, a.remove(clean, &d))
+	}
+	return ready, nil
+}
+
 // remove deletes a database: nobody can use it from the first step on, and a
-// crash after that is taken up by Recover.
-func (a *API) remove(ctx context.Context, name string) error {
-	_, err := a.cfg.Store.UpdateDatabase(ctx, name, func(d *catalog.Database) error { d.State = catalog.StateDeleting; return nil })
+// crash after that is taken up by Recover. It goes on when the client leaves. Of
+// several at once one deletes, and the others find nothing: once the first is
+// done the name may be another database's.
+func (a *API) remove(ctx context.Context, d *catalog.Database) error {
+	ctx = context.WithoutCancel(ctx)
+	_, err := a.cfg.Store.UpdateDatabase(ctx, d.Name, d.ID, func(d *catalog.Database) error {
+		if d.State == catalog.StateDeleting {
+			return catalog.ErrNotFound
+		}
+		d.State = catalog.StateDeleting
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	if err := a.cfg.Databases.Delete(ctx, name); err != nil && !errors.Is(err, tenant.ErrNotFound) {
+	return a.wipe(ctx, d)
+}
+
+// wipe deletes a database that is marked so.
+func (a *API) wipe(ctx context.Context, d *catalog.Database) error {
+	if err := a.cfg.Databases.Delete(ctx, d.Name); err != nil && !errors.Is(err, tenant.ErrNotFound) {
 		return err
 	}
-	return a.cfg.Store.RemoveDatabase(ctx, name)
+	return a.cfg.Store.RemoveDatabase(ctx, d.Name, d.ID)
 }
 
 // Recover makes the catalog and the databases agree after a crash: what was
@@ -113,11 +137,19 @@ func (a *API) Recover(ctx context.Context) error {
 		return fmt.Errorf("platform: recover: %w", err)
 	}
 	for i := range unfinished {
-		if err := a.remove(ctx, unfinished[i].Name); err != nil {
+		if err := a.wipe(ctx, &unfinished[i]); err != nil {
 			return fmt.Errorf("platform: recover %s: %w", unfinished[i].Name, err)
 		}
 	}
-	known := &names{next: func(after string) ([]string, error) { return a.cfg.Store.AllNames(after, pageSize) }}
+	ids := map[string]string{}
+	known := &names{next: func(after string) (page []string, err error) {
+		all, err := a.cfg.Store.AllDatabases(after, pageSize)
+		clear(ids)
+		for i := range all {
+			page, ids[all[i].Name] = append(page, all[i].Name), all[i].ID
+		}
+		return page, err
+	}}
 	there := &names{next: func(after string) ([]string, error) { return a.cfg.Databases.List(ctx, after, pageSize) }}
 	for {
 		k, t := known.peek(), there.peek()
@@ -128,7 +160,7 @@ func (a *API) Recover(ctx context.Context) error {
 		case k == "" && t == "":
 			return nil
 		case t == "" || k != "" && k < t:
-			err = a.cfg.Store.RemoveDatabase(ctx, k)
+			err = a.cfg.Store.RemoveDatabase(ctx, k, ids[k])
 			known.pop()
 		case k == "" || t < k:
 			err = a.cfg.Store.AdoptDatabases(ctx, a.cfg.Org, catalog.DefaultGroup, t)
@@ -219,8 +251,8 @@ func (a *API) sweep(ctx context.Context) {
 			continue
 		case <-tick.C:
 		}
-		if err := a.Expire(ctx); err != nil && ctx.Err() == nil {
-			a.cfg.Logger.Error("platform: remove expired databases", "err", err)
+		if err := errors.Join(a.Expire(ctx), a.dropUploads()); err != nil && ctx.Err() == nil {
+			a.cfg.Logger.Error("platform: remove what has expired", "err", err)
 		}
 	}
 }
@@ -257,7 +289,9 @@ func (a *API) Expire(ctx context.Context) error {
 }
 
 func (a *API) expire(ctx context.Context, d *catalog.Database, says string) error {
-	if err := a.remove(ctx, d.Name); err != nil {
+	if err := a.remove(ctx, d); errors.Is(err, catalog.ErrNotFound) {
+		return nil // somebody else has deleted it
+	} else if err != nil {
 		return fmt.Errorf("%s: %w", d.Name, err)
 	}
 	a.mu.Lock()

@@ -33,7 +33,7 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 			rt.segments = strings.Split(rt.path, "/")
 		}
 	}
-	if err := cfg.Store.Bootstrap(ctx, cfg.Org); err != nil {
+	if err := cfg.Store.EnsureOrg(ctx, cfg.Org); err != nil {
 		return nil, fmt.Errorf("platform: %w", err)
 	}
 	if err := os.RemoveAll(cfg.UploadDir); err != nil {

@@ -85,10 +85,16 @@ func (a *API) updateOrg(c *call) (any, error) {
 }
 
 func (a *API) deleteOrg(c *call) (any, error) {
-	if err := a.cfg.Store.DeleteOrg(c.Context(), c.org); err != nil {
+	slug := c.org
+	if slug == a.cfg.Org {
+		return nil, fail(http.StatusConflict, "%s is the server's own organization: it stays", slug)
+	}
+	kept, err := a.cfg.Store.DeleteOrg(c.Context(), slug)
+	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"organization": c.org}, nil
+	c.org = kept // for the audit log
+	return map[string]any{"organization": slug}, nil
 }
 
 func memberJSON(m *catalog.Member) map[string]any {

@@ -76,7 +76,7 @@ func (a *API) rotateDatabase(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{}, a.cfg.Store.RotateDatabase(c.Context(), d.Name)
+	return map[string]any{}, a.cfg.Store.RotateDatabase(c.Context(), d.Name, d.ID)
 }
 
 func (a *API) rotateGroup(c *call) (any, error) {

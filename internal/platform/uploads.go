@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/agentdb/agentdb/internal/tenant"
 )
 
 // uploadDump takes a SQL dump, and answers with the URL to create a database
@@ -20,7 +23,7 @@ func (a *API) uploadDump(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := strings.TrimSuffix(filepath.Base(path), uploadSuffix)
+	id, _, _ := strings.Cut(filepath.Base(path), ".")
 	return map[string]any{"dump_url": c.base() + "/v1/databases/dumps/" + id}, nil
 }
 
@@ -35,13 +38,40 @@ func (a *API) seedDatabase(c *call) (any, error) {
 		return nil, err
 	}
 	defer os.Remove(path)
+	// That took a while: the name may be another database's by now.
+	if now, err := c.mine(); err != nil || now.ID != d.ID {
+		return nil, errors.Join(fail(http.StatusNotFound, "database %s was deleted meanwhile", d.Name), err)
+	}
 	if _, err := a.cfg.Databases.LoadFile(c.Context(), d.Name, path, c.user); err != nil {
+		if errors.Is(err, tenant.ErrExists) {
+			err = fail(http.StatusConflict, "database %s has contents already", d.Name)
+		}
 		return nil, err
 	}
 	return map[string]any{"database": c.database(&d)}, nil
 }
 
-const uploadSuffix = ".upload"
+// uploadLife is how long a dump waits for its database to be created.
+const uploadLife = time.Hour
+
+// uploadPath is where an organisation's upload is. Others don't find it.
+func (a *API) uploadPath(org, id string) string {
+	return filepath.Join(a.cfg.UploadDir, id+"."+org+".upload")
+}
+
+// dropUploads removes the uploads that nobody came back for.
+func (a *API) dropUploads() error {
+	files, err := os.ReadDir(a.cfg.UploadDir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && a.cfg.Now().Sub(info.ModTime()) > uploadLife {
+			_ = os.Remove(filepath.Join(a.cfg.UploadDir, f.Name())) // it is tried again
+		}
+	}
+	return nil
+}
 
 // receive writes what is uploaded into a file: the body, or its first file if it
 // is a form.
@@ -62,7 +92,7 @@ func (a *API) receive(c *call) (path string, err error) {
 		}
 		body = part
 	}
-	path = filepath.Join(a.cfg.UploadDir, uuid.NewString()+uploadSuffix)
+	path = a.uploadPath(c.org, uuid.NewString())
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return "", err
@@ -81,9 +111,9 @@ func (a *API) receive(c *call) (path string, err error) {
 	return "", err
 }
 
-// uploaded opens a dump by the URL that uploadDump gave. No other URL is
-// followed.
-func (a *API) uploaded(link string) (*os.File, error) {
+// uploaded opens an organisation's dump by the URL that uploadDump gave. No other
+// URL is followed.
+func (a *API) uploaded(org, link string) (*os.File, error) {
 	u, err := url.Parse(link)
 	id := ""
 	if err == nil {
@@ -92,7 +122,7 @@ func (a *API) uploaded(link string) (*os.File, error) {
 	if uuid.Validate(id) != nil {
 		return nil, fail(http.StatusBadRequest, "seed.url must be the dump_url of an upload to /v1/databases/dumps")
 	}
-	f, err := os.Open(filepath.Join(a.cfg.UploadDir, id+uploadSuffix))
+	f, err := os.Open(a.uploadPath(org, id))
 	if err != nil {
 		return nil, fail(http.StatusNotFound, "the dump is not there any more: upload it again")
 	}

@@ -53,17 +53,30 @@ var ignoredPragmas = []string{
 // deniedFunctions reach out of the database.
 var deniedFunctions = []string{"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"}
 
+// makesTemporary reports whether an action is that of making something temporary,
+// which CREATE TABLE temp.t does as well.
+func makesTemporary(a sqlite.Action) bool {
+	switch a.Code {
+	case sqlite.ActCreateTempTable, sqlite.ActCreateTempIndex, sqlite.ActCreateTempTrigger, sqlite.ActCreateTempView:
+		return true
+	case sqlite.ActCreateTable, sqlite.ActCreateIndex, sqlite.ActCreateTrigger, sqlite.ActCreateView, sqlite.ActCreateVTable:
+		return a.DB == "temp"
+	}
+	return false
+}
+
 // authorize is the authorizer of all statements; those of the server itself
 // pass.
 func (g *guest) authorize(a sqlite.Action) bool {
 	if !g.active {
 		return true
 	}
+	if makesTemporary(a) {
+		return g.deny("temporary tables, views and triggers are not possible on this server: a connection serves many clients")
+	}
 	switch a.Code {
 	case sqlite.ActAttach, sqlite.ActDetach:
 		return g.deny(noAttach)
-	case sqlite.ActCreateTempTable, sqlite.ActCreateTempIndex, sqlite.ActCreateTempTrigger, sqlite.ActCreateTempView:
-		return g.deny("temporary tables, views and triggers are not possible on this server: a connection serves many clients")
 	case sqlite.ActFunction:
 		if slices.Contains(deniedFunctions, strings.ToLower(a.Arg2)) {
 			return g.deny("the function " + a.Arg2 + " is not possible on this server")

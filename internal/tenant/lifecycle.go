@@ -140,8 +140,13 @@ func (m *Manager) changed(ctx context.Context, name string, at, head history.Hea
 // have the history's size, and nobody may write to it meanwhile; whether it is a
 // sound database is for the caller to know.
 func (m *Manager) Load(ctx context.Context, name string, file io.ReaderAt, size int64, author string) (uint64, error) {
-	if size <= 0 || size%history.PageSize != 0 || size/history.PageSize > int64(m.cfg.MaxPages) {
+	if size <= 0 || size%history.PageSize != 0 || size > m.cfg.MaxLoad || size/history.PageSize > int64(m.cfg.MaxPages) {
 		return 0, fmt.Errorf("%w: a file of %d bytes", ErrTooLarge, size)
+	}
+	if m.cfg.Limit != nil {
+		if limit := m.cfg.Limit(name); limit > 0 && size > limit {
+			return 0, fmt.Errorf("%w: a file of %d bytes, the database's limit is %d", ErrQuota, size, limit)
+		}
 	}
 	return m.replace(ctx, name, author, func(head history.Head) ([]history.Page, uint32, error) {
 		if head.Seq != 0 {

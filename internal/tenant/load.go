@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,29 @@ const MaxDump = 256 << 20
 // file is read, changed and used up: it is the caller's to delete. What a synced
 // file of ours has for itself is left out.
 func (m *Manager) LoadFile(ctx context.Context, name, path, author string) (uint64, error) {
+	return m.load(ctx, func(ctx context.Context) (uint64, error) { return m.loadFile(ctx, name, path, author) })
+}
+
+// load runs fn when few others load, and not for long.
+func (m *Manager) load(ctx context.Context, fn func(context.Context) (uint64, error)) (uint64, error) {
+	select {
+	case m.loads <- struct{}{}:
+		defer func() { <-m.loads }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-m.done:
+		return 0, ErrClosed
+	}
+	limited, cancel := context.WithTimeout(ctx, m.cfg.LoadTimeout)
+	defer cancel()
+	seq, err := fn(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: loading took longer than %v", ErrTimeout, m.cfg.LoadTimeout)
+	}
+	return seq, err
+}
+
+func (m *Manager) loadFile(ctx context.Context, name, path, author string) (uint64, error) {
 	if err := m.prepareFile(ctx, path); err != nil {
 		return 0, err
 	}
@@ -43,6 +67,10 @@ func (m *Manager) LoadFile(ctx context.Context, name, path, author string) (uint
 // LoadDump makes what a SQL script builds the first contents of a database. The
 // script must reach nothing else.
 func (m *Manager) LoadDump(ctx context.Context, name string, script io.Reader, author string) (uint64, error) {
+	return m.load(ctx, func(ctx context.Context) (uint64, error) { return m.loadDump(ctx, name, script, author) })
+}
+
+func (m *Manager) loadDump(ctx context.Context, name string, script io.Reader, author string) (uint64, error) {
 	text, err := io.ReadAll(io.LimitReader(script, MaxDump+1))
 	if err != nil {
 		return 0, fmt.Errorf("tenant: load %s: %w", name, err)
@@ -59,7 +87,7 @@ func (m *Manager) LoadDump(ctx context.Context, name string, script io.Reader, a
 	if err := m.runDump(ctx, path, string(text)); err != nil {
 		return 0, err
 	}
-	return m.LoadFile(ctx, name, path, author)
+	return m.loadFile(ctx, name, path, author)
 }
 
 func (m *Manager) runDump(ctx context.Context, path, text string) error {
@@ -84,10 +112,13 @@ func (m *Manager) runDump(ctx context.Context, path, text string) error {
 }
 
 // loadPragmas are the settings that dumps make besides those of guests.
-var loadPragmas = []string{"foreign_keys", "encoding", "page_size", "legacy_alter_table"}
+var loadPragmas = []string{"foreign_keys", "encoding", "legacy_alter_table"}
 
 // loadDenies says why a script may not do something, or nothing.
 func loadDenies(a sqlite.Action) string {
+	if makesTemporary(a) {
+		return "temporary tables, views and triggers are not possible on this server"
+	}
 	switch a.Code {
 	case sqlite.ActAttach, sqlite.ActDetach:
 		return noAttach
@@ -97,7 +128,8 @@ func loadDenies(a sqlite.Action) string {
 		}
 	case sqlite.ActPragma:
 		p := strings.ToLower(a.Arg1)
-		if _, ok := guestPragmas[p]; !ok && !slices.Contains(ignoredPragmas, p) && !slices.Contains(loadPragmas, p) {
+		makes, known := guestPragmas[p]
+		if !(makes || known && a.Arg2 == "") && !slices.Contains(ignoredPragmas, p) && !slices.Contains(loadPragmas, p) {
 			return "PRAGMA " + p + " is not possible on this server"
 		}
 	}
@@ -109,14 +141,12 @@ func loadDenies(a sqlite.Action) string {
 func (m *Manager) scratch(ctx context.Context, path string, fn func(*sqlite.Conn) error) error {
 	c, err := sqlite.Open(path, sqlite.Options{NoWAL: true, Synchronous: "OFF", NoForeignKeys: true, BusyTimeout: -1, Temp: m.tempSpace()})
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotADatabase, err)
+		return fmt.Errorf("%w: %w", ErrNotADatabase, cmp.Or(errors.Unwrap(err), err)) // without the path
 	}
 	stop := context.AfterFunc(ctx, c.Interrupt)
 	defer stop()
-	err = errors.Join(
-		c.DBConfig(sqlite.ConfigDefensive, true),
-		c.Exec(fmt.Sprintf("PRAGMA max_page_count=%d", m.cfg.MaxPages)))
-	if err == nil {
+	c.Limit(sqlite.LimitLength, maxValue)
+	if err = errors.Join(c.DBConfig(sqlite.ConfigDefensive, true), m.limitLoad(c)); err == nil {
 		err = fn(c)
 	}
 	if err = errors.Join(err, c.Close()); ctx.Err() != nil {
@@ -157,8 +187,17 @@ func (m *Manager) prepareFile(ctx context.Context, path string) error {
 		if err != nil || size == history.PageSize {
 			return err
 		}
-		return c.Exec(fmt.Sprintf("PRAGMA page_size=%d; VACUUM", history.PageSize))
+		return c.Exec(fmt.Sprintf("PRAGMA page_size=%d; PRAGMA max_page_count=%d; VACUUM", history.PageSize, m.cfg.MaxLoad/history.PageSize))
 	})
+}
+
+// limitLoad keeps a file from growing above the limit, whatever its pages' size.
+func (m *Manager) limitLoad(c *sqlite.Conn) error {
+	size, err := c.QueryInt("PRAGMA page_size")
+	if err != nil {
+		return err
+	}
+	return c.Exec(fmt.Sprintf("PRAGMA max_page_count=%d", max(m.cfg.MaxLoad/size, 1)))
 }
 
 // ownObjects returns the statements that drop what a synced file has for itself:

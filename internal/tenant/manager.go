@@ -56,12 +56,23 @@ type Config struct {
 	// Limit returns the size that a database may have, in bytes, 0 if MaxPages
 	// is its limit; nil: no database has a limit of its own. It must be quick.
 	Limit func(name string) int64
+	// MaxLoad is the largest file, in bytes, that a database is made from, also
+	// the one that a dump makes; 0: 1 GiB. LoadTimeout is how long that may
+	// take; 0: ten minutes. It is held in memory, of two requests at a time.
+	MaxLoad     int64
+	LoadTimeout time.Duration
 	// BusyTimeout is how long to wait for a database that somebody else
 	// writes to; 0: ten seconds.
 	BusyTimeout time.Duration
 }
 
 func (c *Config) withDefaults() {
+	if c.MaxLoad <= 0 {
+		c.MaxLoad = 1 << 30
+	}
+	if c.LoadTimeout <= 0 {
+		c.LoadTimeout = 10 * time.Minute
+	}
 	if c.MaxOpen <= 0 {
 		c.MaxOpen = 1024
 	}
@@ -118,7 +129,8 @@ type Manager struct {
 	cfg       Config
 	stats     counters
 	chunks    *chunkCache
-	walFrames atomic.Int64 // in memory, of all databases
+	loads     chan struct{} // one for each file that is being loaded
+	walFrames atomic.Int64  // in memory, of all databases
 	feeds     feeds
 	pulls     pulls
 	frames    frameLogs
@@ -158,7 +170,7 @@ func New(cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("tenant: make the cache: %w", err)
 	}
 	m := &Manager{
-		chunks: chunks, temp: sqlite.NewTempSpace(4*cfg.MaxTemp, nil),
+		chunks: chunks, temp: sqlite.NewTempSpace(4*cfg.MaxTemp, nil), loads: make(chan struct{}, 2),
 		cfg: cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
 		cold: newColdFiles(cfg.MaxCached), pulls: pulls{seed: maphash.MakeSeed(), boot: rand.Uint64()},
 	}

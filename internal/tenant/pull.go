@@ -45,6 +45,9 @@ func (m *Manager) PullPages(ctx context.Context, name string, create bool, req *
 		if err := m.cfg.Store.Create(ctx, id); err != nil && !errors.Is(err, history.ErrExists) {
 			return nil, translate(err)
 		}
+		if m.cfg.Created != nil {
+			m.cfg.Created(name)
+		}
 		head, err = m.cfg.Store.DurableHead(ctx, id)
 	}
 	if err != nil {
