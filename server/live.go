@@ -24,6 +24,13 @@ type lasting struct {
 	end    context.CancelFunc
 }
 
+// stop is end, which there may be nothing to do for.
+func (e *lasting) stop() {
+	if e != nil {
+		e.end()
+	}
+}
+
 func (l *live) add(e *lasting) (remove func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -52,11 +52,7 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 		format, kind = hrana.Protobuf, websocket.MessageBinary
 	}
 	var hello *lasting
-	defer func() {
-		if hello != nil {
-			hello.end()
-		}
-	}()
+	defer func() { hello.stop() }()
 	k := s.streams.Socket(ctx, hrana.SocketConfig{
 		Format: format,
 		Authorize: func(token string) (func() hrana.Conn, error) {
@@ -95,9 +91,7 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 // watchSocket ends a socket when its hello is not good any more. A second hello
 // takes the place of the one before.
 func (s *Server) watchSocket(before, e *lasting, end func()) *lasting {
-	if before != nil {
-		before.end()
-	}
+	before.stop()
 	ended := make(chan struct{})
 	var once sync.Once
 	e.end = func() { once.Do(func() { close(ended) }) }

@@ -49,7 +49,7 @@ func TestLoadHostile(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
-			if err != nil && c.want == tenant.ErrNotADatabase && strings.Contains(err.Error(), ".load-") {
+			if errors.Is(err, tenant.ErrNotADatabase) && strings.Contains(err.Error(), ".load-") {
 				t.Errorf("%v has a path of the server", err)
 			}
 			if f, err := m.Facts(t.Context(), c.db); err != nil || f.Revision != 0 {
