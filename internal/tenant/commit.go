@@ -90,3 +90,39 @@ func (p *execution) skipOp(at opAt, x *change.Executor, err error) {
 	}
 	p.skip[at] = why
 }
+
+// accepted notes a commit that has its place in the history, and tells those
+// who wait when it is durable.
+func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, still bool) {
+	d.head = pending.Head()
+	meta, _ := decodeMeta(nc.Meta) // just encoded
+	st := &d.m.stats
+	st.commits.Add(1)
+	if meta.last != 0 {
+		st.changes.Add(meta.last - meta.first + 1)
+	}
+	st.pushedBytes.Add(uint64(len(nc.Change)))
+	d.m.mu.Lock()
+	d.users++ // until the commit is durable
+	open := len(d.m.dbs)
+	d.m.mu.Unlock()
+	d.m.recentBytes.Add(int64(d.recent.add(
+		stored{seq: d.head.Seq, hash: [8]byte(d.head.Hash[:]), author: nc.Author, meta: meta, body: nc.Change, still: still},
+		recentLimit(d.m.recentBytes.Load(), open))))
+	d.resize(open)
+	pending.Then(func(err error) {
+		if err != nil {
+			d.m.cfg.Logger.Error("commit lost", "db", d.name, "err", err)
+			d.fail()
+		}
+		d.m.feeds.wake(d.name)
+		if d.m.leave(d) {
+			go d.m.evict(d) // not here: others wait
+		}
+	})
+	if d.wal.full() {
+		if _, _, err := d.conn.Checkpoint(sqlite.CheckpointTruncate); err == nil {
+			d.wal.restarted()
+		}
+	}
+}
