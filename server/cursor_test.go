@@ -115,8 +115,8 @@ func TestCursorStreams(t *testing.T) {
 // The first rows don't wait for later ones.
 func TestCursorDoesNotHoldRowsBack(t *testing.T) {
 	_, addr := cursorServer(t, server.Limits{})
-	// Some rows at once, and then none.
-	const slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT n FROM c WHERE n < 4 OR n % 200000 = 0"
+	// Some rows at once, and then no other, nor an end.
+	const slow = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT n FROM c WHERE n < 4"
 	_, in, _ := stream(t, addr, "", slow)
 	for range 4 {
 		if _, err := in.ReadString('\n'); err != nil {

@@ -27,14 +27,14 @@ type feed struct {
 
 	steps []Step    // of the batch
 	began time.Time // when the present step did
-	asked bool      // to run the present step beside the writer
 
 	mu    sync.Mutex // guards what follows, and send
 	out   entrySink
 	step  int         // the present one
 	hold  tenant.Hold // of its statement; 0: nothing of it may be shown yet
 	fresh bool        // the stream was plain when that was said
-	late  bool        // entries have waited for too long
+	asked bool        // to run the present step beside the writer
+	move  func()      // asks for that
 	timer *time.Timer // nil if none of them waits
 	sent  bool        // something was
 	ended bool
@@ -71,10 +71,10 @@ func (f *feed) next(step int) {
 }
 
 // Holds notes that the entries of the present step may be handed on.
-func (f *feed) Holds(h tenant.Hold) {
+func (f *feed) Holds(h tenant.Hold, beside func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.hold, f.fresh = h, f.st.plain()
+	f.hold, f.fresh, f.move = h, f.st.plain(), beside
 	f.wake()
 }
 
@@ -92,16 +92,25 @@ func (f *feed) overdue() {
 	f.timer = nil
 	switch {
 	case f.ended || f.hold == 0:
-	case f.hold == tenant.HoldDatabase && !f.asked:
-		f.late = true
+	case f.mustMove():
+		f.move()
 	default:
 		_ = f.flush() // the next row reports it
 	}
 }
 
+// mustMove reports whether the present step is to begin again before anything of
+// it is sent: what it has made so far counts no more. f.mu is held.
+func (f *feed) mustMove() bool {
+	if f.hold != tenant.HoldDatabase || f.asked {
+		return false
+	}
+	f.asked, f.hold = true, 0
+	return true
+}
+
 // flush sends the entries that there are. f.mu is held.
 func (f *feed) flush() error {
-	f.late = false
 	if f.err == nil && f.out.size() > 0 {
 		if f.err = f.st.conn.Settle(f.ctx); f.err == nil {
 			f.sent = true
@@ -115,9 +124,8 @@ func (f *feed) flush() error {
 func (f *feed) added() error {
 	f.mu.Lock()
 	size := f.out.size()
-	full := f.hold != 0 && (size > feedSize || f.late)
-	beside := full && f.hold == tenant.HoldDatabase && !f.asked
-	f.asked = f.asked || beside
+	full := f.hold != 0 && size > feedSize
+	beside := full && f.mustMove()
 	if f.hold != 0 {
 		f.wake()
 	}

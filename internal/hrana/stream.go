@@ -317,7 +317,7 @@ type feedRows struct {
 	f *feed
 }
 
-func (r *feedRows) Holds(h tenant.Hold) { r.f.Holds(h) }
+func (r *feedRows) Holds(h tenant.Hold, beside func()) { r.f.Holds(h, beside) }
 
 func (r *feedRows) Row(vals []sqlite.Value) error {
 	if !r.want {

@@ -201,7 +201,7 @@ func (s *Session) read(ctx context.Context, q *Query, rows Rows) error {
 			if err := s.afterRead(d, nil); err != nil {
 				return err
 			}
-			announce(rows, HoldSnapshot, HoldSnapshot, s.tx)
+			announce(rows, HoldSnapshot, HoldSnapshot, s.tx, func() {})
 			return nil
 		}))
 		return advise(c.guest.explain(err))

@@ -44,8 +44,9 @@ type Rows interface {
 type Stream interface {
 	Rows
 	// Holds is called once before Columns, for statements whose rows may be
-	// handed on as they come.
-	Holds(h Hold)
+	// handed on as they come. beside does what Row does by ErrBeside; it may be
+	// called at any time, by anybody.
+	Holds(h Hold, beside func())
 }
 
 // Hold is what a statement that only reads keeps while its rows are taken. They
@@ -265,7 +266,7 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 	w := s.watch(ctx, s.d.conn, p.st)
 	err := w.end(step(p.st, rows, func() error {
 		s.seen.Store(s.d.head.Seq)
-		announce(rows, HoldDatabase, HoldTransaction, s.tx)
+		announce(rows, HoldDatabase, HoldTransaction, s.tx, func() { w.interrupt(ErrBeside) })
 		return nil
 	}))
 	s.lostBy(err)
@@ -275,11 +276,11 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 
 // announce tells a Stream what its statement holds: outside of a transaction, or
 // within.
-func announce(rows Rows, alone, within Hold, tx bool) {
+func announce(rows Rows, alone, within Hold, tx bool, beside func()) {
 	if st, ok := rows.(Stream); ok && tx {
-		st.Holds(within)
+		st.Holds(within, beside)
 	} else if ok {
-		st.Holds(alone)
+		st.Holds(alone, beside)
 	}
 }
 
