@@ -7,35 +7,35 @@ import (
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
-// Statements that need much temporary space, 40 MB and more.
+// Statements that need much temporary space, 8 MB and more.
 var tempHungry = map[string]string{
 	"sort":       "SELECT count(*) FROM (SELECT x FROM t ORDER BY x LIMIT -1 OFFSET 1)",
 	"distinct":   "SELECT count(*) FROM (SELECT DISTINCT x || y FROM t)",
 	"group":      "SELECT count(*) FROM (SELECT max(y) FROM t GROUP BY x || y)",
-	"recursion":  "WITH RECURSIVE c(n, x) AS (SELECT 1, hex(zeroblob(500)) UNION SELECT n+1, x FROM c WHERE n < 50000) SELECT count(*) FROM c",
+	"recursion":  "WITH RECURSIVE c(n, x) AS (SELECT 1, hex(zeroblob(500)) UNION SELECT n+1, x FROM c WHERE n < 10000) SELECT count(*) FROM c",
 	"auto index": "SELECT count(*) FROM t a JOIN t b ON a.x = b.x",
 }
 
 func TestTempSpace(t *testing.T) {
 	all := sqlite.NewTempSpace(1<<30, nil)
 	for _, o := range []sqlite.Options{{}, {Exclusive: true, MemoryWAL: true}} {
-		o.CacheKB, o.Temp, o.Synchronous = 100, sqlite.NewTempSpace(4<<20, all), "OFF"
+		o.CacheKB, o.Temp, o.Synchronous = 100, sqlite.NewTempSpace(1<<20, all), "OFF"
 		c, err := sqlite.Open(filepath.Join(t.TempDir(), "x.db"), o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Exec("CREATE TABLE t(x, y); WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 40000) INSERT INTO t SELECT hex(randomblob(500)), n FROM c"); err != nil {
+		if err := c.Exec("CREATE TABLE t(x, y); WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 8000) INSERT INTO t SELECT hex(randomblob(500)), n FROM c"); err != nil {
 			t.Fatal(err)
 		}
 		for name, sql := range tempHungry {
 			if _, err := c.QueryInt(sql); !sqlite.IsFull(err) || !c.Temp().Denied() {
 				t.Errorf("%s: %v", name, err)
 			}
-			if n := all.Used(); n > 4<<20 {
+			if n := all.Used(); n > 1<<20 {
 				t.Errorf("%s: %d bytes are in use after it", name, n)
 			}
 		}
-		if n, err := c.QueryInt("SELECT count(*) FROM (SELECT x FROM t WHERE rowid < 1000 ORDER BY x LIMIT -1 OFFSET 1)"); n != 998 || err != nil {
+		if n, err := c.QueryInt("SELECT count(*) FROM (SELECT x FROM t WHERE rowid < 300 ORDER BY x LIMIT -1 OFFSET 1)"); n != 298 || err != nil {
 			t.Errorf("a small sort: %d, %v", n, err)
 		}
 		if err := c.Close(); err != nil {
