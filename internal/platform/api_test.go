@@ -82,10 +82,10 @@ func (f *fixture) token(t *testing.T, username string) string {
 // member makes a user of the default organisation and returns an API token.
 func (f *fixture) member(t *testing.T, r catalog.Role) string {
 	t.Helper()
-	if err := f.store.PutMember(t.Context(), catalog.DefaultOrg, catalog.Member{Username: r.String(), Role: r}); err != nil {
+	if err := f.store.PutMember(t.Context(), catalog.DefaultOrg, catalog.Member{Username: "the-" + r.String(), Role: r}); err != nil {
 		t.Fatal(err)
 	}
-	return f.token(t, r.String())
+	return f.token(t, "the-"+r.String())
 }
 
 // answer is what a request got.

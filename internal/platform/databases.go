@@ -141,6 +141,7 @@ func (a *API) getDatabase(c *call) (any, error) {
 type newDatabase struct {
 	Name       string          `json:"name"`
 	Group      string          `json:"group"`
+	GroupID    string          `json:"group_id"` // instead of its name
 	Seed       *seed           `json:"seed"`
 	SizeLimit  json.RawMessage `json:"size_limit"`
 	IsSchema   bool            `json:"is_schema"`
@@ -198,6 +199,11 @@ func (a *API) describe(c *call, req *newDatabase) (d catalog.Database, err error
 		return d, fail(http.StatusUnprocessableEntity, "remote_encryption is not supported: encrypt the server's disk")
 	}
 	d.Org, d.Group, d.Protected = c.org, req.Group, req.DeleteProtection
+	if req.GroupID != "" {
+		if d.Group, err = a.groupByID(c.org, req.GroupID); err != nil {
+			return d, err
+		}
+	}
 	if d.Group == "" {
 		d.Group = catalog.DefaultGroup
 	}

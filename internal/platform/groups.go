@@ -39,6 +39,20 @@ func (a *API) listGroups(c *call) (any, error) {
 	return map[string]any{"groups": list}, nil
 }
 
+// groupByID returns the name of the organisation's group with that ID.
+func (a *API) groupByID(org, id string) (string, error) {
+	groups, err := a.cfg.Store.Groups(org)
+	if err != nil {
+		return "", err
+	}
+	for i := range groups {
+		if groups[i].ID == id {
+			return groups[i].Name, nil
+		}
+	}
+	return "", fail(http.StatusNotFound, "group %s not found", id)
+}
+
 func (a *API) getGroup(c *call) (any, error) {
 	g, err := a.cfg.Store.Group(c.org, c.p("group"))
 	if err != nil {

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -156,7 +157,7 @@ func (a *API) addMember(c *call) (any, error) {
 		return nil, err
 	}
 	if req.Member == "" {
-		req.Member = req.Username
+		req.Member = cmp.Or(req.Username, c.p("username")) // Turso's client has it in the path
 	}
 	if req.Member == "" || len(req.Member) > 128 || strings.ContainsAny(req.Member, "/ \t\n") {
 		return nil, fail(http.StatusBadRequest, "member %q is not a username of 1 to 128 characters without spaces", req.Member)

@@ -69,6 +69,7 @@ func (a *API) table() []*route {
 
 		{method: get, path: "members", role: viewer, do: a.listMembers},
 		{method: post, path: "members", role: admin, code: "member-add", says: "added a member", do: a.addMember},
+		{method: post, path: "members/{username}", role: admin, code: "member-add", says: "added a member", do: a.addMember},
 		{method: get, path: "members/{username}", role: viewer, do: a.getMember},
 		{method: patch, path: "members/{username}", role: admin, code: "member-update", says: "changed a member's role", do: a.updateMember},
 		{method: del, path: "members/{username}", role: admin, code: "member-remove", says: "removed a member", do: a.removeMember},
