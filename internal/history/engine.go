@@ -24,9 +24,9 @@ func engineOptions(o Options) *pebble.Options {
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 4,
 		FormatMajorVersion:          pebble.FormatNewest,
-		L0CompactionThreshold:       16, // flushes are small, and each compaction writes much of the next level again
+		L0CompactionThreshold:       32, // flushes are small, and each compaction writes much of the next level again
 		L0StopWritesThreshold:       64,
-		LBaseMaxBytes:               64 << 20,
+		LBaseMaxBytes:               128 << 20,
 		MaxOpenFiles:                1000,
 		Logger:                      engineLogger{o.Logger},
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
@@ -83,7 +83,7 @@ func (o Options) withDefaults() Options {
 		o.CacheBytes = 16 << 20
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 4 << 20
+		o.MemTableBytes = 8 << 20
 	}
 	if o.ImageBytes == 0 {
 		o.ImageBytes = 6 << 20

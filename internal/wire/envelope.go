@@ -28,14 +28,20 @@ const (
 )
 
 // encoder is shared: EncodeAll may be called from many goroutines.
-var encoder = sync.OnceValue(func() *zstd.Encoder {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+var encoder = sync.OnceValue(func() *zstd.Encoder { return newEncoder(zstd.SpeedFastest) })
+
+// pageEncoder is for pages, which are compressed once and decompressed by many:
+// that is faster the better they are compressed.
+var pageEncoder = sync.OnceValue(func() *zstd.Encoder { return newEncoder(zstd.SpeedDefault) })
+
+func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level),
 		zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20), zstd.WithSingleSegment(true))
 	if err != nil {
 		panic(err) // options are constants
 	}
 	return e
-})
+}
 
 // decoder is shared like encoder. Its memory limit bounds hostile frames.
 var decoder = sync.OnceValue(func() *zstd.Decoder {
@@ -53,7 +59,11 @@ func seal(dst []byte, k kind, body []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(body)))
 	plain := len(dst)
 	if len(body) >= compressFrom {
-		dst = encoder().EncodeAll(body, dst)
+		e := encoder
+		if k == kindPages {
+			e = pageEncoder
+		}
+		dst = e().EncodeAll(body, dst)
 		if len(dst)-plain < len(body) {
 			dst[start+3] |= flagZstd
 		} else {
