@@ -152,6 +152,13 @@ func TestDevNeedsNoTokenButKeepsPagesOut(t *testing.T) {
 			t.Errorf("origin %q: %d %s", origin, status, body)
 		}
 	}
+	for host, want := range map[string]int{"localhost:8080": 200, "a.localhost": 200, "evil.example:8080": 403} {
+		r := syncRequest("http://"+host+"/sync", &wire.Request{})
+		r.Header.Set("User-Agent", "Mozilla/5.0") // a page doesn't name its origin when it asks its own
+		if status, _, body := do(s, r); status != want {
+			t.Errorf("a page of %s: %d %s", host, status, body)
+		}
+	}
 	if c := f.last(t); !c.create || c.access != tenant.AccessFull {
 		t.Errorf("%+v", c)
 	}

@@ -126,8 +126,10 @@ type counter struct {
 	n *atomic.Int64
 }
 
+// Write counts first: whoever has received the bytes finds them counted.
 func (c counter) Write(b []byte) (int, error) {
+	c.n.Add(int64(len(b)))
 	n, err := c.Writer.Write(b)
-	c.n.Add(int64(n))
+	c.n.Add(int64(n - len(b)))
 	return n, err
 }
