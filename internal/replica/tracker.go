@@ -27,7 +27,7 @@ type Tracker struct {
 // Attach makes a connection capture. It must come before anything is prepared
 // on the connection.
 func (r *Replica) Attach(c *sqlite.Conn) (*Tracker, error) {
-	k, err := change.Attach(c, change.Options{Guard: true, PassGuards: true, Pack: true, ReadOnly: r.cfg.Mode == PullOnly})
+	k, err := change.Attach(c, change.Options{Guard: true, Pack: true, ReadOnly: r.cfg.Mode == PullOnly})
 	if err != nil {
 		return nil, err
 	}
