@@ -59,12 +59,8 @@ func (s *Store) APIToken(secret Token) (t APIToken, err error) {
 }
 
 // APITokens returns somebody's API tokens.
-func (s *Store) APITokens(username string) (all []APIToken, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT "+apiTokenColumns+" FROM api_tokens WHERE username = ? ORDER BY name",
-			func(st *sqlite.Stmt) { all = append(all, scanAPIToken(st)) }, username)
-	})
-	return all, err
+func (s *Store) APITokens(username string) ([]APIToken, error) {
+	return list(s, scanAPIToken, "SELECT "+apiTokenColumns+" FROM api_tokens WHERE username = ? ORDER BY name", username)
 }
 
 // RevokeAPIToken voids somebody's API token, named by its name or ID.

@@ -131,7 +131,7 @@ type Filter struct {
 }
 
 // Databases returns the databases of an organisation that are ready, by name.
-func (s *Store) Databases(f Filter) (all []Database, err error) {
+func (s *Store) Databases(f Filter) ([]Database, error) {
 	where, args := "org = ? AND name > ? AND state = 0", []any{f.Org, f.After}
 	if f.Group != "" {
 		where, args = where+" AND grp = ?", append(args, f.Group)
@@ -139,48 +139,28 @@ func (s *Store) Databases(f Filter) (all []Database, err error) {
 	if f.Parent != "" {
 		where, args = where+" AND parent = ?", append(args, f.Parent)
 	}
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT "+databaseColumns+" FROM databases WHERE "+where+" ORDER BY name LIMIT ?",
-			func(st *sqlite.Stmt) { all = append(all, scanDatabase(st)) }, append(args, f.Limit)...)
-	})
-	return all, err
+	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE "+where+" ORDER BY name LIMIT ?", append(args, f.Limit)...)
 }
 
 // AllDatabases returns up to n databases whose names are greater than after, of
 // all organisations and in any state.
-func (s *Store) AllDatabases(after string, n int) (all []Database, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT "+databaseColumns+" FROM databases WHERE name > ? ORDER BY name LIMIT ?",
-			func(st *sqlite.Stmt) { all = append(all, scanDatabase(st)) }, after, n)
-	})
-	return all, err
+func (s *Store) AllDatabases(after string, n int) ([]Database, error) {
+	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE name > ? ORDER BY name LIMIT ?", after, n)
 }
 
 // Unfinished returns the databases that are being created or deleted.
-func (s *Store) Unfinished() (all []Database, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT "+databaseColumns+" FROM databases WHERE state > 0",
-			func(st *sqlite.Stmt) { all = append(all, scanDatabase(st)) })
-	})
-	return all, err
+func (s *Store) Unfinished() ([]Database, error) {
+	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE state > 0")
 }
 
 // Expired returns the databases whose time is over.
-func (s *Store) Expired(now time.Time, n int) (all []Database, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT "+databaseColumns+" FROM databases WHERE expires > 0 AND expires <= ? AND state = 0 ORDER BY expires LIMIT ?",
-			func(st *sqlite.Stmt) { all = append(all, scanDatabase(st)) }, now, n)
-	})
-	return all, err
+func (s *Store) Expired(now time.Time, n int) ([]Database, error) {
+	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE expires > 0 AND expires <= ? AND state = 0 ORDER BY expires LIMIT ?", now, n)
 }
 
 // WithIdle returns the databases that are removed when they are idle.
-func (s *Store) WithIdle() (all []Database, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT "+databaseColumns+" FROM databases WHERE idle > 0 AND state = 0",
-			func(st *sqlite.Stmt) { all = append(all, scanDatabase(st)) })
-	})
-	return all, err
+func (s *Store) WithIdle() ([]Database, error) {
+	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE idle > 0 AND state = 0")
 }
 
 // UpdateDatabase changes what fn changes of a database: its state, limits,

@@ -64,12 +64,8 @@ func group(c *sqlite.Conn, org, name string) (g Group, err error) {
 }
 
 // Groups returns the groups of an organisation, by name.
-func (s *Store) Groups(org string) (all []Group, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT "+groupColumns+" FROM groups WHERE org = ? ORDER BY name",
-			func(st *sqlite.Stmt) { all = append(all, scanGroup(st)) }, org)
-	})
-	return all, err
+func (s *Store) Groups(org string) ([]Group, error) {
+	return list(s, scanGroup, "SELECT "+groupColumns+" FROM groups WHERE org = ? ORDER BY name", org)
 }
 
 // UpdateGroup changes locations and protection of a group as fn does.

@@ -124,21 +124,19 @@ func (s *Store) CreateOrg(ctx context.Context, o Org, owner string) (Org, error)
 }
 
 // Orgs returns the organisations that somebody is a member of.
-func (s *Store) Orgs(username string) (all []Org, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT slug, name, overages, orgs.created FROM orgs JOIN members ON org = slug WHERE username = ? ORDER BY slug",
-			func(st *sqlite.Stmt) {
-				all = append(all, Org{st.ColumnText(0), st.ColumnText(1), st.ColumnInt64(2) != 0, fromMillis(st.ColumnInt64(3))})
-			}, username)
-	})
-	return all, err
+func (s *Store) Orgs(username string) ([]Org, error) {
+	return list(s, scanOrg, "SELECT slug, name, overages, orgs.created FROM orgs JOIN members ON org = slug WHERE username = ? ORDER BY slug", username)
+}
+
+func scanOrg(st *sqlite.Stmt) Org {
+	return Org{st.ColumnText(0), st.ColumnText(1), st.ColumnInt64(2) != 0, fromMillis(st.ColumnInt64(3))}
 }
 
 // UpdateOrg changes name and overages of an organisation as fn does.
 func (s *Store) UpdateOrg(ctx context.Context, slug string, fn func(*Org) error) (o Org, err error) {
 	err = s.update(ctx, func(t *tx) error {
 		err := rows(t.Conn, "SELECT slug, name, overages, created FROM orgs WHERE slug = ?", func(st *sqlite.Stmt) {
-			o = Org{st.ColumnText(0), st.ColumnText(1), st.ColumnInt64(2) != 0, fromMillis(st.ColumnInt64(3))}
+			o = scanOrg(st)
 		}, slug)
 		switch {
 		case err != nil:
@@ -195,14 +193,11 @@ func (s *Store) Role(org, username string) (r Role, err error) {
 }
 
 // Members returns the members of an organisation.
-func (s *Store) Members(org string) (all []Member, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT username, email, role FROM members WHERE org = ? ORDER BY username", func(st *sqlite.Stmt) {
-			role, _ := ParseRole(st.ColumnText(2)) // it was written by PutMember
-			all = append(all, Member{st.ColumnText(0), st.ColumnText(1), role})
-		}, org)
-	})
-	return all, err
+func (s *Store) Members(org string) ([]Member, error) {
+	return list(s, func(st *sqlite.Stmt) Member {
+		role, _ := ParseRole(st.ColumnText(2)) // it was written by PutMember
+		return Member{st.ColumnText(0), st.ColumnText(1), role}
+	}, "SELECT username, email, role FROM members WHERE org = ? ORDER BY username", org)
 }
 
 // PutMember adds somebody to an organisation, or changes the role. The last owner
@@ -243,14 +238,11 @@ func (s *Store) RemoveMember(ctx context.Context, org, username string) error {
 }
 
 // Invites returns the open invitations of an organisation.
-func (s *Store) Invites(org string) (all []Invite, err error) {
-	err = s.view(func(c *sqlite.Conn) error {
-		return rows(c, "SELECT id, email, role, created FROM invites WHERE org = ? ORDER BY email", func(st *sqlite.Stmt) {
-			role, _ := ParseRole(st.ColumnText(2)) // it was written by Invite
-			all = append(all, Invite{st.ColumnText(0), st.ColumnText(1), role, fromMillis(st.ColumnInt64(3))})
-		}, org)
-	})
-	return all, err
+func (s *Store) Invites(org string) ([]Invite, error) {
+	return list(s, func(st *sqlite.Stmt) Invite {
+		role, _ := ParseRole(st.ColumnText(2)) // it was written by Invite
+		return Invite{st.ColumnText(0), st.ColumnText(1), role, fromMillis(st.ColumnInt64(3))}
+	}, "SELECT id, email, role, created FROM invites WHERE org = ? ORDER BY email", org)
 }
 
 // Invite invites somebody and returns the secret that accepts it. A second

@@ -318,6 +318,14 @@ func rows(c *sqlite.Conn, sql string, row func(*sqlite.Stmt), args ...any) error
 	}
 }
 
+// list returns what scan makes of each row of a query on what is committed.
+func list[T any](s *Store, scan func(*sqlite.Stmt) T, sql string, args ...any) (all []T, err error) {
+	err = s.view(func(c *sqlite.Conn) error {
+		return rows(c, sql, func(st *sqlite.Stmt) { all = append(all, scan(st)) }, args...)
+	})
+	return all, err
+}
+
 // exec runs a statement and returns how many rows it changed.
 func exec(c *sqlite.Conn, sql string, args ...any) (int64, error) {
 	if err := c.ExecArgs(sql, values(args)...); err != nil {

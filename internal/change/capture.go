@@ -24,9 +24,6 @@ type Options struct {
 	// Guard keeps triggers on every synced table that make writes by other
 	// programs fail: their changes could not be captured. For client files.
 	Guard bool
-	// PassGuards spares the connection the cost of the guards. Nobody else may
-	// turn triggers on or off there.
-	PassGuards bool
 	// Pack keeps inserts and deletes encoded: what Finish returns is to be
 	// appended as a whole, or unpacked.
 	Pack bool
@@ -58,8 +55,6 @@ type Capture struct {
 	// renumbered, if not nil, refuses changes to rows that have no key: their
 	// rowids can't be trusted.
 	renumbered error
-	attaches   bool           // a statement that attaches another file was prepared
-	attached   bool           // and one that writes came after it
 	row        []sqlite.Value // scratch of packRow
 	recording
 	inFlight
@@ -98,7 +93,6 @@ type savepoint struct {
 // Attach installs capture on a connection.
 func Attach(c *sqlite.Conn, opt Options) (*Capture, error) {
 	k := &Capture{conn: c, opt: opt, schema: newSchema(c)}
-	k.schema.onLoad = k.passGuards
 	if opt.Guard {
 		if err := AllowGuarded(c); err != nil {
 			return nil, err
@@ -153,9 +147,6 @@ func (k *Capture) Schema() error { return k.schema.refresh() }
 // statement, nothing has happened then.
 func (k *Capture) Before(st *sqlite.Stmt) error {
 	k.cur = nil
-	if err := k.noticeAttached(); err != nil {
-		return err
-	}
 	f, err := k.facts(st)
 	if err != nil {
 		return err

@@ -46,7 +46,6 @@ func (k *Capture) observe(a sqlite.Action) bool {
 	if a.Code == sqlite.ActPragma && undermines(strings.ToLower(a.Arg1), strings.ToLower(a.Arg2)) {
 		return false
 	}
-	k.attaches = k.attaches || a.Code == sqlite.ActAttach
 	f := k.gather
 	if f == nil {
 		return true

@@ -80,30 +80,6 @@ func (k *Capture) guard() error {
 	return k.schema.refresh()
 }
 
-// passGuards turns triggers off on a connection that may write, as long as all
-// of them are guards: SQLite would open a journal and a frame for every row just
-// to find that there is nothing to run. A change of the setting makes SQLite
-// prepare its statements again.
-func (k *Capture) passGuards() error {
-	if !k.opt.PassGuards {
-		return nil
-	}
-	fire := k.attached
-	for name := range k.schema.triggers {
-		fire = fire || !strings.HasPrefix(name, guardPrefix)
-	}
-	return k.conn.DBConfig(sqlite.ConfigEnableTrigger, fire)
-}
-
-// noticeAttached lets the triggers of other files run.
-func (k *Capture) noticeAttached() error {
-	if !k.attaches || k.attached {
-		return nil
-	}
-	k.attached = true
-	return k.passGuards()
-}
-
 // guards returns the guard triggers that there are, with their tables.
 func (k *Capture) guards() (map[string]string, error) {
 	st, err := k.conn.Cached("SELECT name, tbl_name FROM main.sqlite_schema WHERE type='trigger'")

@@ -77,7 +77,6 @@ type schema struct {
 	fks     bool // some table has a foreign key
 	// triggers are the tables and views that triggers belong to.
 	triggers map[string]string
-	onLoad   func() error // called after each load
 }
 
 func newSchema(c *sqlite.Conn) *schema {
@@ -158,10 +157,7 @@ func (s *schema) load() error {
 		}
 	}
 	s.linkContent(rels, ddl)
-	if err := s.loadTriggers(); err != nil {
-		return err
-	}
-	return s.onLoad()
+	return s.loadTriggers()
 }
 
 func (s *schema) loadTriggers() error {

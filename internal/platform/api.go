@@ -135,22 +135,24 @@ func (c *call) query(name string, otherwise, most int) (int, error) {
 
 // Serves reports whether a path is the API's.
 func Serves(path string) bool {
-	version, rest, _ := cutSegment(path)
+	version, rest := cutSegment(path)
 	if version == "v1" {
 		return true
 	}
-	first, _, _ := cutSegment(rest)
+	first, _ := cutSegment(rest)
 	return version == "v2" && (first == "organizations" || first == "locations" || first == "auth")
 }
 
 // cutSegment returns the first segment of a path and the rest.
-func cutSegment(path string) (first, rest string, ok bool) {
-	return cutNonEmpty(strings.TrimPrefix(path, "/"))
+func cutSegment(path string) (first, rest string) {
+	first, rest, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return first, rest
 }
 
-func cutNonEmpty(path string) (first, rest string, ok bool) {
-	first, rest, ok = strings.Cut(path, "/")
-	return first, rest, ok
+// second reports whether a request is for the second version of the API.
+func (c *call) second() bool {
+	version, _ := cutSegment(c.URL.Path)
+	return version == "v2"
 }
 
 // ServeHTTP implements http.Handler.

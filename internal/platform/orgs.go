@@ -337,7 +337,7 @@ func (a *API) subscription(c *call) (any, error) {
 
 func (a *API) locations(c *call) (any, error) {
 	const says = "This server"
-	if version, _, _ := cutSegment(c.URL.Path); version == "v2" {
+	if c.second() {
 		return map[string]any{"locations": []any{map[string]any{"code": region, "description": says}}}, nil
 	}
 	return map[string]any{"locations": map[string]string{region: says}}, nil

@@ -100,11 +100,11 @@ func (a *API) table() []*route {
 // match finds the route of a request and the parts of its path. An organisation
 // that is not in the path is the default one.
 func (a *API) match(c *call) (*route, error) {
-	_, rest, _ := cutSegment(c.URL.EscapedPath())
+	_, rest := cutSegment(c.URL.EscapedPath())
 	rest = strings.TrimSuffix(rest, "/")
 	org, inOrg := a.cfg.Org, false
 	if below, ok := strings.CutPrefix(rest, "organizations/"); ok {
-		named, path, _ := cutNonEmpty(below)
+		named, path, _ := strings.Cut(below, "/")
 		if named != "" { // Turso's command line leaves it out, but not its slashes
 			org = unescape(named)
 		}

@@ -120,7 +120,7 @@ func (a *API) createAPIToken(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if version, _, _ := cutSegment(c.URL.Path); version == "v2" {
+	if c.second() {
 		return map[string]any{"token": map[string]any{"id": t.ID, "name": t.Name, "value": string(secret)}}, nil
 	}
 	return map[string]any{"id": t.ID, "name": t.Name, "token": string(secret)}, nil

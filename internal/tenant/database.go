@@ -40,18 +40,23 @@ type database struct {
 
 	readers atomic.Pointer[readers] // nil while the file is the writer's alone
 
-	mu       sync.Mutex // guards what follows; conn needs the gate
-	conn     *sqlite.Conn
-	pages    uint32 // limit of the file's pages, as conn knows it
-	cap      *change.Capture
-	wal      *walReader
-	cacheKB  int          // of conn
+	mu sync.Mutex // guards what follows; conn needs the gate
+	cachedFile
 	head     history.Head // of the file
 	recent   recentCommits
 	large    commitsSize
 	replicas map[wire.ReplicaID]*replicaState
 	applied  map[[16]byte]bool // nonces of the newest strict transactions
 	untidy   int               // strict requests since outdated strict transactions were looked for
+}
+
+// cachedFile is the connection that writes to a database's file.
+type cachedFile struct {
+	conn    *sqlite.Conn
+	cap     *change.Capture
+	wal     *walReader
+	pages   uint32 // limit of the file's pages, as conn knows it
+	cacheKB int    // of conn
 }
 
 func newDatabase(m *Manager, name string) *database {

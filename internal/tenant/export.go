@@ -31,16 +31,18 @@ func (m *Manager) Export(ctx context.Context, name string, generation uint32) (s
 	if head.DBSize == 0 && generation > 0 {
 		return history.PageSize, func(yield func([]byte, error) bool) { yield(turso.EmptyPage(), nil) }, nil
 	}
+	file := m.file(ctx, name, head)
+	if generation == 0 {
+		return int64(head.DBSize) * history.PageSize, file, nil
+	}
 	return int64(head.DBSize) * history.PageSize, func(yield func([]byte, error) bool) {
-		if head.DBSize == 0 {
-			return
-		}
-		for p, err := range m.cfg.Store.Pages(ctx, id, head.Seq) {
-			if err == nil && p.No == 1 && generation > 0 {
-				p.Data = slices.Clone(p.Data)
-				markWAL(p.Data)
+		first := true
+		for b, err := range file {
+			if err == nil && first {
+				b = slices.Clone(b)
+				markWAL(b)
 			}
-			if !yield(p.Data, translate(err)) || err != nil {
+			if first = false; !yield(b, err) {
 				return
 			}
 		}

@@ -1,0 +1,94 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// point names a revision of a database.
+type point struct {
+	Revision  *uint64 `json:"revision"`
+	Timestamp string  `json:"timestamp"`
+}
+
+// revision returns the revision that a point is, or otherwise.
+func (a *API) revision(ctx context.Context, name string, p point, otherwise uint64) (uint64, error) {
+	switch {
+	case p.Revision != nil:
+		return *p.Revision, nil
+	case p.Timestamp != "":
+		t, err := parseTime(p.Timestamp)
+		if err != nil {
+			return 0, err
+		}
+		return a.cfg.Databases.RevisionAt(ctx, name, t)
+	}
+	return otherwise, nil
+}
+
+func (a *API) restoreDatabase(c *call) (any, error) {
+	var p point
+	if err := c.body(&p); err != nil {
+		return nil, err
+	}
+	if p == (point{}) {
+		return nil, fail(http.StatusBadRequest, "the body must have a revision or a timestamp to restore")
+	}
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	at, err := a.revision(c.Context(), d.Name, p, 0)
+	if err != nil {
+		return nil, err
+	}
+	now, err := a.cfg.Databases.Restore(c.Context(), d.Name, at, c.user)
+	if err != nil {
+		return nil, err
+	}
+	c.audit["restored"], c.audit["revision"] = at, now
+	return map[string]any{"database": c.database(&d), "restored": at, "revision": now}, nil
+}
+
+func (a *API) exportDatabase(c *call) (any, error) {
+	d, err := c.mine()
+	if err != nil {
+		return nil, err
+	}
+	p := point{Timestamp: c.URL.Query().Get("timestamp")}
+	if s := c.URL.Query().Get("revision"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return nil, fail(http.StatusBadRequest, "revision %q is not a number", s)
+		}
+		p.Revision = &n
+	}
+	f, err := a.cfg.Databases.Facts(c.Context(), d.Name)
+	if err != nil {
+		return nil, err
+	}
+	at, err := a.revision(c.Context(), d.Name, p, f.Revision)
+	if err != nil {
+		return nil, err
+	}
+	size, parts, err := a.cfg.Databases.ExportAt(c.Context(), d.Name, at)
+	if err != nil {
+		return nil, err
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "application/vnd.sqlite3")
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
+	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", d.Name+".db"))
+	h.Set("Agentdb-Revision", strconv.FormatUint(at, 10))
+	for b, err := range parts {
+		if err == nil {
+			_, err = c.w.Write(b)
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client must not take it for all
+		}
+	}
+	return nil, nil
+}
