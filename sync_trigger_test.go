@@ -18,9 +18,8 @@ const (
 // nowhere is the URL of a server that cannot be reached.
 const nowhere = "http://127.0.0.1:1/db/x"
 
-// TestTriggersRun: a synced file's own triggers cost nothing where there are no
-// others; those of a user run however they came and with statements that were
-// prepared before.
+// TestTriggersRun: triggers of a user run beside the guards, however they came
+// and with statements that were prepared before.
 func TestTriggersRun(t *testing.T) {
 	const insert, triggered = "INSERT INTO t(v) VALUES('x')", "SELECT count(*) FROM log"
 	for name, tc := range map[string]struct {
