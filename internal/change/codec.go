@@ -80,7 +80,7 @@ func (c *Change) Append(dst []byte, view View) []byte {
 	e.b = binary.AppendUvarint(e.b, uint64(n))
 	e.b = slices.Grow(e.b, e.size(c))
 	e.events(c.Events[:c.packed.at])
-	e.b = append(e.b, c.packed.b...)
+	c.packed.chunks(0, func(b []byte) { e.b = append(e.b, b...) })
 	e.events(c.Events[c.packed.at:])
 	seqs := c.Sequences
 	if view == ViewIntents || view == ViewStrict {
@@ -103,26 +103,53 @@ func (e *encoder) events(list []Event) {
 	}
 }
 
-// Size returns about how many bytes the change's encoding takes.
-func (c *Change) Size() int { return (&encoder{view: ViewFull}).size(c) }
+// Size returns how many bytes the change's encoding takes in ViewFull, or
+// somewhat more.
+func (c *Change) Size() int {
+	e := &encoder{view: ViewFull, tables: slices.Clip(c.packed.tables)}
+	n := 4*binary.MaxVarintLen64 + e.size(c)
+	for _, t := range e.tables {
+		n += (4+len(t.Cols)+len(t.PK))*binary.MaxVarintLen32 + len(t.Name) + len(t.IPK)
+		for _, c := range t.Cols {
+			n += len(c)
+		}
+	}
+	for i := range c.Sequences {
+		n += 3*binary.MaxVarintLen64 + len(c.Sequences[i].Table)
+	}
+	return n
+}
 
-// size returns about how many bytes the selected events will take.
+// size returns how many bytes the selected events will take, or somewhat more.
 func (e *encoder) size(c *Change) int {
-	n := len(c.packed.b)
+	n := c.packed.size()
 	for i := range c.Events {
-		ev := &c.Events[i]
-		if !e.selects(ev) {
-			continue
+		if ev := &c.Events[i]; e.selects(ev) {
+			n += e.eventSize(ev)
 		}
-		n += 12
-		for j := range ev.New {
-			n += 3 + len(ev.New[j].B)
-		}
-		if e.view != ViewEffects {
-			for j := range ev.Old {
-				n += 3 + len(ev.Old[j].B)
-			}
-		}
+	}
+	return n
+}
+
+func (e *encoder) eventSize(ev *Event) int {
+	n := 4 * binary.MaxVarintLen64
+	if ev.Statement != nil {
+		n += len(ev.Name) + len(ev.SQL) + valuesSize(ev.Args)
+	}
+	if ev.Table != nil {
+		e.index(ev.Table)
+		n += 2 + len(ev.Table.Cols)/4
+	}
+	if e.view != ViewEffects {
+		n += valuesSize(ev.Old)
+	}
+	return n + valuesSize(ev.New)
+}
+
+func valuesSize(vals []sqlite.Value) int {
+	n := len(vals) * (1 + binary.MaxVarintLen64)
+	for i := range vals {
+		n += len(vals[i].B)
 	}
 	return n
 }

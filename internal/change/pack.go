@@ -9,24 +9,73 @@ import (
 )
 
 // pack holds inserts and deletes that were captured one after the other, encoded
-// as in ViewFull: a bulk load is one allocation then, without a pointer in it.
+// as in ViewFull: a bulk load is a few chunks of bytes then, without a pointer in
+// them. None is ever moved to grow: Go can't stop a goroutine while it copies or
+// clears megabytes, and a garbage collection that wants to would spin for so long.
 type pack struct {
-	encoder
-	n  int // how many there are
-	at int // how many other events came before the first
+	encoder          // of the last chunk
+	full    [][]byte // the chunks before it
+	before  int      // their bytes
+	n       int      // how many events there are
+	at      int      // how many other events came before the first
+}
+
+// A pack's chunks double from the smallest to the largest. An event is never
+// split.
+const (
+	packFirst = 256
+	packLast  = 128 << 10
+)
+
+// size returns how many bytes are packed.
+func (p *pack) size() int { return p.before + len(p.b) }
+
+// chunks calls fn with what is packed from an offset on, in order.
+func (p *pack) chunks(from int, fn func([]byte)) {
+	for _, b := range p.full {
+		if skip := min(from, len(b)); skip < len(b) {
+			fn(b[skip:])
+		}
+		from = max(0, from-len(b))
+	}
+	if from < len(p.b) {
+		fn(p.b[from:])
+	}
+}
+
+// truncate forgets what was packed after so many bytes.
+func (p *pack) truncate(size int) {
+	for size < p.before {
+		last := len(p.full) - 1
+		p.b, p.full = p.full[last], p.full[:last]
+		p.before -= len(p.b)
+	}
+	p.b = p.b[:size-p.before]
+}
+
+// reserve makes room for an event of at most n bytes.
+func (p *pack) reserve(n int) {
+	if n <= cap(p.b)-len(p.b) {
+		return
+	}
+	if len(p.b) > 0 {
+		p.full, p.before = append(p.full, p.b), p.size()
+	}
+	p.b = make([]byte, 0, max(n, min(max(2*cap(p.b), packFirst), packLast)))
 }
 
 // position is how much has been captured.
 type position struct{ events, packed, bytes, tables int }
 
 func (k *Capture) here() position {
-	return position{len(k.events), k.pack.n, len(k.pack.b), len(k.pack.tables)}
+	return position{len(k.events), k.pack.n, k.pack.size(), len(k.pack.tables)}
 }
 
 // backTo forgets what came after p.
 func (k *Capture) backTo(p position) {
 	k.events = k.events[:p.events]
-	k.pack.n, k.pack.b, k.pack.tables = p.packed, k.pack.b[:p.bytes], k.pack.tables[:p.tables]
+	k.pack.truncate(p.bytes)
+	k.pack.n, k.pack.tables = p.packed, k.pack.tables[:p.tables]
 	k.pack.last = nil
 	if p.packed == 0 {
 		k.pack.at = 0 // it begins anew
@@ -38,8 +87,9 @@ func (k *Capture) since(p position) []Event {
 	if k.pack.n == p.packed {
 		return k.events[p.events:]
 	}
-	tail := k.pack
-	tail.n, tail.b, tail.at = k.pack.n-p.packed, k.pack.b[p.bytes:], max(k.pack.at-p.events, 0)
+	tail := pack{n: k.pack.n - p.packed, at: max(k.pack.at-p.events, 0)}
+	tail.tables = k.pack.tables
+	k.pack.chunks(p.bytes, func(b []byte) { tail.full = append(tail.full, b) })
 	return (&Change{Events: k.events[p.events:], packed: tail}).Unpacked().Events
 }
 
@@ -81,15 +131,10 @@ func (p *pack) add(ev *Event, others int) {
 	if p.n == 0 {
 		p.at = others
 	}
-	if room := cap(p.b) - len(p.b); room < packStep {
-		p.b = slices.Grow(p.b, max(len(p.b), packStep)) // twice as much
-	}
+	p.reserve(p.eventSize(ev))
 	p.event(ev)
 	p.n++
 }
-
-// packStep is room for a small event.
-const packStep = 256
 
 // Unpacked returns the change with all events in Events.
 func (c *Change) Unpacked() *Change {
@@ -99,13 +144,17 @@ func (c *Change) Unpacked() *Change {
 	}
 	all := make([]Event, len(c.Events)+p.n)
 	copy(all, c.Events[:p.at])
-	r := wire.NewReader(p.b)
-	for i := range p.n {
-		readEvent(r, &all[p.at+i], p.tables)
-	}
-	if err := r.End(); err != nil {
-		panic(fmt.Errorf("change: unpack what was captured: %w", err))
-	}
+	next := all[p.at : p.at+p.n]
+	p.chunks(0, func(b []byte) {
+		r := wire.NewReader(b)
+		for r.Len() > 0 && r.Err() == nil {
+			readEvent(r, &next[0], p.tables)
+			next = next[1:]
+		}
+		if err := r.End(); err != nil {
+			panic(fmt.Errorf("change: unpack what was captured: %w", err))
+		}
+	})
 	copy(all[p.at+p.n:], c.Events[p.at:])
 	return &Change{Events: all, Sequences: c.Sequences}
 }

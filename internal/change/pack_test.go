@@ -34,6 +34,9 @@ func TestPacked(t *testing.T) {
 		"savepoint first":     {"SAVEPOINT s", insert, "ROLLBACK TO s", "UPDATE t SET b=9", "INSERT INTO w VALUES(1)", "RELEASE s"},
 		"savepoint of update": {insert, "SAVEPOINT s", "UPDATE t SET b=9", "ROLLBACK TO s", "INSERT INTO w VALUES(1)"},
 		"updates undone":      {"SAVEPOINT s", "UPDATE t SET b=2", "UPDATE t SET b=3", insert, "ROLLBACK TO s", "UPDATE t SET b=4"},
+		"much undone":         {bulk, "SAVEPOINT s", bulk, insert, bulk, "ROLLBACK TO s", insert, bulk},
+		"much that left":      {bulk, "!INSERT OR FAIL INTO t(a) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<99) SELECT nullif(i,99)||'' FROM n UNION ALL SELECT 'x'", bulk},
+		"large rows":          {"INSERT INTO w VALUES(zeroblob(300))", "INSERT INTO w VALUES(zeroblob(200000))", insert, "INSERT INTO w VALUES(zeroblob(3))", "DELETE FROM w"},
 		"nothing":             {"INSERT INTO t(a) VALUES('q')", "SAVEPOINT s"},
 		"undone":              {"SAVEPOINT s", insert, "ROLLBACK TO s"},
 	} {

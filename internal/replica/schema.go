@@ -100,7 +100,7 @@ func (r *Replica) adopt(c *sqlite.Conn, k *change.Capture) error {
 			return errors.New("the file holds tables that did not come from the server: it can't be synced in pull mode")
 		}
 		r.cfg.Logger.Info("sync adopts what it finds in the file", "path", r.cfg.Path, "rows", ch.Rows())
-		if _, err := store(c, ch, nil); err != nil {
+		if err := store(c, ch); err != nil {
 			return err
 		}
 	}

@@ -161,29 +161,29 @@ func (p *pending) put(c *sqlite.Conn) error {
 
 // store appends a captured change to the pending ones, in the transaction that
 // made it.
-func store(c *sqlite.Conn, ch *change.Change, scratch []byte) ([]byte, error) {
+func store(c *sqlite.Conn, ch *change.Change) error {
 	last, chain, err := lastPending(c)
 	if err != nil {
-		return scratch, err
+		return err
 	}
-	nonce := newNonce()
-	scratch = ch.Append(scratch[:0], change.ViewFull)
 	st, err := c.Cached(insertPending)
 	if err != nil {
-		return scratch, err
+		return err
 	}
 	defer st.Done()
+	nonce := newNonce()
 	next := []uint64{last + 1, nonce, wire.ChainNext(chain, nonce)}
 	for i, v := range next {
 		if err := st.BindInt64(i+1, int64(v)); err != nil {
-			return scratch, err
+			return err
 		}
 	}
-	if err := st.BindBlob(4, scratch); err != nil {
-		return scratch, err
+	encode := func(b []byte) []byte { return ch.Append(b, change.ViewFull) }
+	if err := st.BindAppended(4, ch.Size(), encode); err != nil {
+		return err
 	}
 	_, err = st.Step()
-	return scratch, err
+	return err
 }
 
 // lastPending returns the id and chain hash of the newest change.

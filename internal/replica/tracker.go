@@ -14,7 +14,6 @@ type Tracker struct {
 	r       *Replica
 	conn    *sqlite.Conn
 	cap     *change.Capture
-	scratch []byte
 	last    *change.Change // stored by BeforeCommit, for watchers
 	checked int            // the schema that was last looked at for what other programs did
 	foreign bool           // they did something, and no sync has dealt with it yet
@@ -124,16 +123,13 @@ func (t *Tracker) BeforeCommit() error {
 	}
 	t.cap.Suspend()
 	defer t.cap.Resume()
-	if t.scratch, err = store(t.conn, ch, t.scratch); err != nil {
+	if err := store(t.conn, ch); err != nil {
 		return err
 	}
 	if ch.ChangesSchema() {
 		if err := noteSchema(t.conn); err != nil {
 			return err
 		}
-	}
-	if cap(t.scratch) > 1<<20 {
-		t.scratch = nil
 	}
 	t.last = ch
 	return nil

@@ -143,19 +143,57 @@ func (s *Stmt) bindBytes(i int, v string, text bool) error {
 	if len(v) > slotLimit {
 		return s.bindLarge(i, v, text)
 	}
+	p := s.slot(i, len(v))
+	if p == 0 {
+		return c.errcode(lib.SQLITE_NOMEM, s.text)
+	}
+	copy(view(p, len(v)), v)
+	return s.bindMemory(i, p, len(v), 0, text)
+}
+
+// slot returns a parameter's own buffer, with room for n bytes, or 0.
+func (s *Stmt) slot(i, n int) uintptr {
 	if s.slots == nil {
 		s.slots = make([]buffer, s.BindCount())
 	}
 	slot := &s.slots[i-1]
-	if len(v) >= slot.cap {
+	if n >= slot.cap {
 		// The old buffer must not stay bound once it is freed.
-		lib.Xsqlite3_bind_null(c.tls, s.p, int32(i))
-		if !slot.reserve(c.tls, len(v)) {
-			return c.errcode(lib.SQLITE_NOMEM, s.text)
+		lib.Xsqlite3_bind_null(s.c.tls, s.p, int32(i))
+		if !slot.reserve(s.c.tls, n) {
+			return 0
 		}
 	}
-	copy(view(slot.p, len(v)), v)
-	return s.bindMemory(i, slot.p, len(v), 0, text)
+	return slot.p
+}
+
+// BindAppended sets parameter i to the blob that fill appends to an empty slice,
+// which has room for so many bytes in memory of SQLite: a large blob is nowhere
+// else then. fill must not use the connection.
+func (s *Stmt) BindAppended(i, room int, fill func([]byte) []byte) error {
+	if s.state != stateReady {
+		return s.refuse("Bind")
+	}
+	if i < 1 || i > s.BindCount() || room <= 0 || room > s.c.Limit(LimitLength, -1) {
+		return s.BindBlob(i, fill(nil)) // which fails, if it must
+	}
+	var p, destroy uintptr
+	if room <= slotLimit {
+		p = s.slot(i, room)
+	} else {
+		p, destroy = malloc(s.c.tls, room), fnptr(lib.Xsqlite3_free)
+	}
+	if p == 0 {
+		return s.c.errcode(lib.SQLITE_NOMEM, s.text)
+	}
+	b := fill(view(p, room)[:0])
+	if unsafe.SliceData(b) != (*byte)(ptr(p)) { // there was not enough
+		if destroy != 0 {
+			free(s.c.tls, p)
+		}
+		return s.BindBlob(i, b)
+	}
+	return s.bindMemory(i, p, len(b), destroy, false)
 }
 
 func (s *Stmt) bindLarge(i int, v string, text bool) error {

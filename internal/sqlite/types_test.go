@@ -55,6 +55,34 @@ func checkValue(t *testing.T, c *sqlite.Conn, sql string, want sqlite.Value, arg
 	}
 }
 
+// TestBindAppended: a blob is what was appended, whether there was room for it or
+// not, and whatever was bound before.
+func TestBindAppended(t *testing.T) {
+	c := newConn(t)
+	s := cached(t, c, "SELECT ?1")
+	defer s.Done()
+	for _, room := range []int{1, 100, 4096, 4097, 1 << 20} {
+		for _, n := range []int{0, 1, room - 1, room, room + 1, 3 * room} {
+			want := bytes.Repeat([]byte{byte(n), 7}, n)[:n]
+			must(t, s.BindAppended(1, room, func(b []byte) []byte { return append(b, want...) }))
+			step(t, s)
+			if got := s.Column(0); got.Kind != sqlite.KindBlob || !bytes.Equal(got.B, want) {
+				t.Errorf("room for %d: %d bytes became %v of %d", room, n, got.Kind, len(got.B))
+			}
+			must(t, s.Reset())
+		}
+	}
+	fill := func(b []byte) []byte { return append(b, 1) }
+	if s.BindAppended(0, 10, fill) == nil || s.BindAppended(2, 10, fill) == nil {
+		t.Error("a parameter that does not exist was bound")
+	}
+	c.Limit(sqlite.LimitLength, 1000)
+	if s.BindAppended(1, 2000, func(b []byte) []byte { return append(b, make([]byte, 1001)...) }) == nil {
+		t.Error("a blob above the limit was bound")
+	}
+	must(t, s.BindAppended(1, 2000, fill))
+}
+
 func TestNaNIsNull(t *testing.T) {
 	c := newConn(t)
 	checkValue(t, c, "SELECT ?1", sqlite.Null(), sqlite.Real(math.NaN()))
