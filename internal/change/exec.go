@@ -195,7 +195,9 @@ func (x *Executor) reserve(in []*Event) {
 			freed[k] = freed[k] || e.NewRowID != e.RowID
 		case e.Op == OpInsert:
 			if id, ok := x.forced[i]; ok {
-				x.save(k, id)
+				if !freed[k] { // else the id still means the row that leaves it
+					x.save(k, id)
+				}
 				continue
 			}
 			if freed[k] || x.strict {

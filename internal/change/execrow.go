@@ -63,7 +63,11 @@ func (x *Executor) insertAuto(r *relation, e *Event) error {
 	asked := idKey{e.Table.Name, e.RowID}
 	id := e.RowID
 	taken, check := false, x.free != e
-	if saved, ok := x.saved[asked]; ok {
+	saved, ok := x.forced[x.op]
+	if !ok {
+		saved, ok = x.saved[asked]
+	}
+	if ok {
 		id, check = saved, !IsPlaceholder(saved) // one that is forced: others have deleted the row since
 	}
 	if check {
