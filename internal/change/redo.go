@@ -136,7 +136,8 @@ func (c *Change) Renamed() []Rename {
 
 // FinalIDs returns the results of a change that was run, with the id of every
 // row that it inserted, also of those that kept theirs: a client that lost the
-// answer may have given its rows other ids since.
+// answer may have given its rows other ids since. A row with a key of its own
+// may have any rowid, and is not among them.
 func (c *Change) FinalIDs(res []wire.OpResult) []wire.OpResult {
 	var out []wire.OpResult
 	for i, e := range c.Intents() {
@@ -148,11 +149,16 @@ func (c *Change) FinalIDs(res []wire.OpResult) []wire.OpResult {
 		if len(out) > n {
 			continue
 		}
-		if e.Op == OpInsert && !e.Table.NoRowid {
+		if e.Op == OpInsert && e.byRowid() {
 			out = append(out, wire.OpResult{Index: uint32(i), Code: wire.OpNewID, NewID: e.RowID})
 		}
 	}
 	return out
+}
+
+// byRowid reports whether a row is known by its rowid alone.
+func (e *Event) byRowid() bool {
+	return !e.Table.NoRowid && (len(e.Table.PK) == 0 || hasNullKey(e))
 }
 
 // Rewrite rewrites the ids in intents that were executed elsewhere, to those
