@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +70,45 @@ func TestTwoHandles(t *testing.T) {
 	want(t, "tasks", get[int](t, other.DB, "SELECT count(DISTINCT name) FROM tasks"), 60)
 	want(t, "full text", get[int](t, other.DB, "SELECT count(*) FROM f WHERE f MATCH 'ant'"), 40)
 	want(t, "replica", a.Status().Replica, b.Status().Replica)
+}
+
+// TestHandlesSyncing lets several handles of one file write and sync without a
+// pause: each keeps moving the file under the others, and none may fail for it,
+// or report that it is done before its row is at the server.
+func TestHandlesSyncing(t *testing.T) {
+	const handles, rows = 4, 60
+	l := newLab(t)
+	a, reader := l.agent("a", agentdb.SyncFull), l.agent("reader", agentdb.SyncFull)
+	a.exec(work)
+	a.sync()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for h := range handles {
+		x := &agent{lab: l, path: a.path, opts: a.opts, proxy: a.proxy}
+		x.reopen()
+		wg.Go(func() {
+			for i := range rows {
+				if _, err := x.Exec(bg(t), "INSERT INTO work VALUES (?, ?)", fmt.Sprint("h", h), i); err != nil {
+					t.Errorf("insert: %v", err)
+				}
+				if _, err := x.Sync(bg(t)); err != nil {
+					t.Errorf("sync %d of %d: %v", i, h, err)
+				}
+				if i%10 == 0 {
+					mu.Lock()
+					reader.sync()
+					n, err := agentdb.Get[int](bg(t), reader.DB, "SELECT count(*) FROM work WHERE who = ? AND n = ?", fmt.Sprint("h", h), i)
+					mu.Unlock()
+					if err != nil || n != 1 {
+						t.Errorf("row %d of %d is there %d times after its sync: %v", i, h, n, err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	reader.sync()
+	want(t, "rows", get[int](t, reader.DB, "SELECT count(*) FROM work"), handles*rows)
 }
 
 // TestFileTimes sets the clock of the files back and forth: no decision may

@@ -15,7 +15,7 @@ import (
 const (
 	maxRequest = 8 << 20 // bytes of changes in one request
 	maxRounds  = 10_000  // requests in one sync
-	maxStale   = 50      // answers in a row that another sync had overtaken
+	maxStale   = 1000    // answers in a row that another sync had overtaken
 )
 
 // Sync exchanges changes with the server, as the mode and the arguments allow.
@@ -86,7 +86,7 @@ func (r *Replica) run(ctx context.Context, o options) (rep Report, strict wire.S
 	o.push = o.push && r.cfg.Mode != PullOnly
 	o.pull = o.pull && r.cfg.Mode != PushOnly
 	defer func() { r.noteSync(&rep, err) }()
-	stale := 0
+	stale, goal := 0, uint64(0)
 	for range maxRounds {
 		if err := ctx.Err(); err != nil {
 			return rep, strict, fmt.Errorf("sync: %w", context.Cause(ctx))
@@ -94,6 +94,9 @@ func (r *Replica) run(ctx context.Context, o options) (rep Report, strict wire.S
 		x, err := r.gather(&o, &rep)
 		if err != nil {
 			return rep, strict, fmt.Errorf("sync: %w", err)
+		}
+		if goal == 0 && len(x.sent) > 0 {
+			goal = x.have[len(x.have)-1].id
 		}
 		if x.unnoted {
 			if err := x.foreignSchema(ctx); err != nil {
@@ -121,8 +124,15 @@ func (r *Replica) run(ctx context.Context, o options) (rep Report, strict wire.S
 			continue
 		}
 		if x.stale {
+			if x.overtaken(goal) {
+				rep.Revision = x.head.Seq
+				return rep, strict, nil
+			}
 			if stale++; stale > maxStale {
 				return rep, strict, errors.New("sync: the file keeps moving under another sync")
+			}
+			if err := pause(ctx, stale, maxYield); err != nil {
+				return rep, strict, fmt.Errorf("sync: %w", err)
 			}
 			continue
 		}
@@ -132,6 +142,21 @@ func (r *Replica) run(ctx context.Context, o options) (rep Report, strict wire.S
 		}
 	}
 	return rep, strict, errors.New("sync: too many requests without an end")
+}
+
+// maxYield bounds the pause before a sync that was overtaken tries again.
+const maxYield = 20 * time.Millisecond
+
+// overtaken reports whether another sync of the file has done all that this one
+// was to do, which includes the change numbered goal: its answer was the newer.
+func (x *exchange) overtaken(goal uint64) bool {
+	switch {
+	case x.now == nil || x.now.replica != x.s.replica || x.o.strict != nil || x.o.drop != nil || x.o.snapshot || x.more:
+		return false
+	case x.o.push && x.now.acked < goal:
+		return false
+	}
+	return !x.o.pull || x.now.base == x.head || x.now.base.Seq > x.head.Seq
 }
 
 // exchange is one request and what follows from its answer.
@@ -148,8 +173,10 @@ type exchange struct {
 	upTo    uint64
 
 	strict  wire.StrictResult
-	stale   bool // the file had moved; nothing was done
-	inPlace bool // renumber rows without undoing
+	stale   bool          // the file had moved; nothing was done
+	now     *state        // where it was then
+	head    wire.Revision // the answer's
+	inPlace bool          // renumber rows without undoing
 	publish []RowChange
 }
 
@@ -342,6 +369,7 @@ func (x *exchange) follow(c *sqlite.Conn, k *change.Capture, resp *wire.Response
 		return 0, done, err
 	}
 	if x.stale = !cur.same(x.s); x.stale {
+		x.now, x.head = cur, resp.Head
 		return 0, done, nil
 	}
 	// So may other programs have changed the schema, while the answer was on its way.
