@@ -15,13 +15,18 @@ type travels struct {
 	from Base
 	gone map[idKey]int64 // rows of the base: where they are; a placeholder if deleted
 	mine map[idKey][]put // the same of rows that the replica itself put there since
+	own  map[idKey]int64 // rows of the base that the replica's own commits deleted: placeholders; or moved, or replaced: 0
 	at   map[idKey]place // who is where now, of rows that are not where they began
+	// again says that the own commits are to run again, on the base: what they
+	// deleted is still there.
+	again bool
 }
 
 // put is a row that the replica put at an id, with one of its changes.
 type put struct {
 	last uint64 // the last change of the commit that did
 	to   int64  // where the row is now
+	gone int64  // a placeholder, if one of the replica's own commits deleted it
 }
 
 // place says which row is meant: one of the base, or one of the replica's own,
@@ -45,18 +50,14 @@ const (
 func (x *Executor) SetBase(b Base) { x.went.from = b }
 
 func newTravels() travels {
-	return travels{gone: map[idKey]int64{}, mine: map[idKey][]put{}, at: map[idKey]place{}}
+	return travels{gone: map[idKey]int64{}, mine: map[idKey][]put{}, own: map[idKey]int64{}, at: map[idKey]place{}}
 }
 
 // follow notes that the row with an id went elsewhere.
 func (t *travels) follow(k idKey, to int64) {
-	row, moved := t.at[k]
-	delete(t.at, k)
-	if !moved {
-		if _, away := t.gone[k]; away {
-			return // it came after the row of the base, which nobody here can mean
-		}
-		row = place{id: k.id}
+	row, there := t.leave(k)
+	if !there {
+		return // it came after the row of the base, which nobody here can mean
 	}
 	if began := (idKey{k.table, row.id}); row.own > 0 {
 		t.mine[began][row.own-1].to = to
@@ -68,21 +69,58 @@ func (t *travels) follow(k idKey, to int64) {
 	}
 }
 
+// leave takes the row with an id away, and says which it was, if it was one of
+// the base or of the replica.
+func (t *travels) leave(k idKey) (row place, there bool) {
+	if row, there = t.at[k]; there {
+		delete(t.at, k)
+		return row, true
+	}
+	_, away := t.gone[k]
+	_, deleted := t.own[k]
+	return place{id: k.id}, !away && !deleted
+}
+
 // put notes that the replica itself has put a row there, in a commit of changes
-// up to last.
+// up to last. If it deleted another there before, that one is replaced.
 func (t *travels) put(k idKey, last uint64) {
-	t.mine[k] = append(t.mine[k], put{last, k.id})
+	t.mine[k] = append(t.mine[k], put{last: last, to: k.id})
 	t.at[k] = place{id: k.id, own: len(t.mine[k])}
+	if t.own[k] != 0 {
+		t.own[k] = 0
+	}
+}
+
+// delete notes that one of the replica's own commits deleted a row. It may have
+// done so on the server alone, where others had made the row a child of another.
+func (t *travels) delete(k idKey) {
+	row, there := t.leave(k)
+	if !there {
+		return
+	}
+	if began := (idKey{k.table, row.id}); row.own > 0 {
+		t.mine[began][row.own-1].gone = placeholder(row.id)
+	} else {
+		t.own[began] = placeholder(row.id)
+	}
 }
 
 // final returns where a row is that a change of the replica has put at an id.
 func (t *travels) final(k idKey, id uint64) int64 {
 	for _, p := range t.mine[k] {
 		if p.last >= id {
-			return p.to
+			return t.where(p)
 		}
 	}
 	return k.id
+}
+
+// where returns where a row is that the replica put somewhere.
+func (t *travels) where(p put) int64 {
+	if p.gone != 0 && !t.again {
+		return p.gone
+	}
+	return p.to
 }
 
 // meant returns where the row is that the changes mean by an id, if it is not
@@ -90,9 +128,12 @@ func (t *travels) final(k idKey, id uint64) int64 {
 func (t *travels) meant(k idKey) (to int64, ok bool) {
 	switch puts := t.mine[k]; {
 	case t.from == BaseKnown:
+		if to = t.own[k]; to != 0 && !t.again {
+			return to, true
+		}
 		to, ok = t.gone[k]
 	case t.from == BaseEmpty && len(puts) > 0:
-		to, ok = puts[len(puts)-1].to, true
+		to, ok = t.where(puts[len(puts)-1]), true
 	}
 	return to, ok
 }
@@ -101,7 +142,9 @@ func (t *travels) meant(k idKey) (to int64, ok bool) {
 func (t *travels) moved() iter.Seq[idKey] {
 	switch t.from {
 	case BaseKnown:
-		return maps.Keys(t.gone)
+		all := maps.Clone(t.gone)
+		maps.Copy(all, t.own)
+		return maps.Keys(all)
 	case BaseEmpty:
 		return maps.Keys(t.mine)
 	}
@@ -193,14 +236,23 @@ func (x *Executor) Foreign(c *Change) {
 // last is the last change in it; 0 if there is none.
 func (x *Executor) Own(c *Change, last uint64) {
 	for _, t := range c.touches(true) {
-		if t.op != OpInsert {
-			delete(x.went.at, idKey{t.table, t.from})
+		switch k := (idKey{t.table, t.from}); t.op {
+		case OpDelete:
+			x.went.delete(k)
+		case OpUpdate:
+			if row, there := x.went.leave(k); there && row.own == 0 {
+				x.went.own[idKey{t.table, row.id}] = 0
+			}
 		}
 		if t.op != OpDelete {
 			x.went.put(idKey{t.table, t.to}, last)
 		}
 	}
 }
+
+// Again says whether the changes to come are those of the own commits, to run
+// once more on the base: what these deleted is still there. It is off at first.
+func (x *Executor) Again(on bool) { x.went.again = on }
 
 // Moves returns what Foreign, or Own, needs to know of a commit, without values.
 func (c *Change) Moves(own bool) *Change {

@@ -17,17 +17,18 @@ import (
 type Renumbering struct {
 	x       *Executor
 	moves   map[idKey]int64
-	pending map[idKey]bool // rows of changes that the server has not seen
-	given   map[idKey]bool // ids that the server gave to rows, though they may be gone here
-	kept    map[idKey]bool // rows that have the id that they asked for
-	refused map[idKey]bool // rows that it refused to insert
-	vain    bool           // it refused anything
+	pending map[idKey]bool  // rows of changes that the server has not seen
+	given   map[idKey]bool  // ids that the server gave to rows, though they may be gone here
+	kept    map[idKey]bool  // rows that have the id that they asked for
+	refused map[idKey]bool  // rows that it refused to insert
+	ran     map[idKey]int64 // where the acknowledged changes, run again, have put rows, and where these are
+	vain    bool            // it refused anything
 }
 
 // NewRenumbering returns a Renumbering on the capture's connection, whose
 // recording must be suspended.
 func NewRenumbering(k *Capture) *Renumbering {
-	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}}
+	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}, ran: map[idKey]int64{}}
 }
 
 // Since tells, in order, about the commits since the state before the changes:
@@ -49,23 +50,28 @@ func (n *Renumbering) SetBase(b Base) { n.x.SetBase(b) }
 // comes after Since.
 func (n *Renumbering) Moved() error {
 	for k := range n.x.went.moved() {
-		to, _ := n.x.went.meant(k)
-		if to == k.id {
+		to, ok := n.x.went.meant(k)
+		if !ok || to == k.id {
 			continue
 		}
-		r := n.x.cap.schema.find(k.table)
-		if r == nil || !r.autoKey() && len(r.PK) == 0 || r.kind != relTable && !n.keepsContent(r) {
-			continue
-		}
-		there, err := n.x.taken(r, k.id)
-		if err != nil {
+		if err := n.leaves(k, to); err != nil {
 			return err
-		}
-		if there {
-			n.moves[k] = to
 		}
 	}
 	return nil
+}
+
+// leaves notes that a row is to move, if it is there.
+func (n *Renumbering) leaves(k idKey, to int64) error {
+	r := n.x.cap.schema.find(k.table)
+	if r == nil || !r.autoKey() && len(r.PK) == 0 || r.kind != relTable && !n.keepsContent(r) {
+		return nil
+	}
+	there, err := n.x.taken(r, k.id)
+	if there {
+		n.moves[k] = to
+	}
+	return err
 }
 
 // Final returns where the rows of an executed change are now, as results.
@@ -114,7 +120,7 @@ func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
 	}
 	for i, e := range c.Intents() {
 		n.walk(e)
-		if e.Op == OpInsert && !e.Table.NoRowid {
+		if e.Op == OpInsert && e.byRowid() {
 			n.kept[idKey{e.Table.Name, e.RowID}] = true
 		}
 		for _, r := range by[i] {

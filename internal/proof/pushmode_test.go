@@ -94,3 +94,100 @@ func TestPushModeFullText(t *testing.T) {
 		want(t, "rows", fmt.Sprint(a.texts("SELECT tok || v FROM f ORDER BY tok")), "[a- plate]")
 	}
 }
+
+// TestCascadeElsewhere deletes a row that others have made the parent of another:
+// that one goes along on the server alone, and its number may be given to
+// somebody else's row.
+func TestCascadeElsewhere(t *testing.T) {
+	for _, mode := range []agentdb.SyncMode{agentdb.SyncPush, agentdb.SyncFull} {
+		for _, lost := range []bool{false, true} {
+			for _, ddl := range []bool{false, true} {
+				t.Run(fmt.Sprint(mode, " lost=", lost, " ddl=", ddl), func(t *testing.T) { cascadeElsewhere(t, mode, lost, ddl) })
+			}
+		}
+	}
+}
+
+func cascadeElsewhere(t *testing.T, mode agentdb.SyncMode, lost, ddl bool) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", mode)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT); CREATE TABLE IF NOT EXISTS c (id INTEGER PRIMARY KEY, t INTEGER REFERENCES t(id) ON DELETE CASCADE, tok TEXT)")
+	}
+	p.exec("INSERT INTO t VALUES (1, 'p1'), (2, 'p2'); INSERT INTO c VALUES (7, 1, 'child of p1')")
+	p.sync()
+	a.sync()
+	a.exec("UPDATE c SET t = 2")
+	a.sync()
+	p.exec("DELETE FROM t WHERE id = 2")
+	if lost {
+		p.exec("INSERT INTO c VALUES (6, 1, 'early')")
+		p.proxy.do(fault{kind: faultDropAnswer})
+		p.fails()
+	} else {
+		p.sync()
+	}
+	a.sync()
+	want(t, "children", get[int](t, a.DB, "SELECT count(*) FROM c WHERE id = 7"), 0)
+	if s := inspect(t, a.path).lost; !strings.Contains(s, "child of p1") {
+		t.Errorf("the child is nowhere: %s", s)
+	}
+	a.exec("INSERT INTO c VALUES (7, NULL, 'of a')")
+	a.sync()
+	if ddl {
+		p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+	}
+	p.exec("UPDATE c SET tok = 'of another row' WHERE id = 7")
+	p.exec("UPDATE c SET tok = tok || ', changed' WHERE tok LIKE 'child%'")
+	p.exec("INSERT INTO c (t, tok) VALUES (1, 'late')")
+	p.sync()
+	p.exec("UPDATE c SET tok = tok || ', later' WHERE tok NOT IN ('early', 'of a')")
+	p.sync()
+	a.sync()
+	rows := "[late, later of a]"
+	if lost {
+		rows = "[early late, later of a]"
+	}
+	want(t, "rows", fmt.Sprint(a.texts("SELECT tok FROM c ORDER BY tok")), rows)
+}
+
+// TestPushModeReuseInOne moves a row and puts another in its place, in one
+// transaction, after the server gave the first another number.
+func TestPushModeReuseInOne(t *testing.T) {
+	l := newLab(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT)")
+	}
+	a.exec("INSERT INTO t VALUES (1, 'a1'), (2, 'a2')")
+	a.sync()
+	p.exec("INSERT INTO t VALUES (1, 'first')")
+	p.exec("BEGIN; UPDATE t SET id = 46 WHERE id = 1; INSERT INTO t VALUES (1, 'second'); DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (1, 'third'), (47, 'fourth'); COMMIT")
+	p.sync()
+	a.sync()
+	own := fmt.Sprint(p.texts("SELECT id || ' ' || tok FROM t ORDER BY tok"))
+	want(t, "rows", own, fmt.Sprint(a.texts("SELECT id || ' ' || tok FROM t WHERE tok NOT LIKE 'a_' ORDER BY tok")))
+	want(t, "the moved row", get[int](t, p.DB, "SELECT id FROM t WHERE tok = 'first'"), 46)
+}
+
+// TestPushModeKeyToNull takes the key from a row, so that its number is its
+// only name, after an answer was lost. The server's number is that of another
+// row here, whose key may be anywhere.
+func TestPushModeKeyToNull(t *testing.T) {
+	l := newLab(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT, n INTEGER, v TEXT DEFAULT '-', PRIMARY KEY (k, n))")
+	}
+	a.exec("INSERT INTO t (k, n) VALUES ('a', 0)")
+	a.sync()
+	p.exec("INSERT INTO t (k, n) VALUES ('p', 1), ('p', 2)")
+	p.proxy.do(fault{kind: faultDropAnswer})
+	p.fails()
+	p.exec("UPDATE t SET k = NULL WHERE n = 1")
+	p.sync()
+	p.exec("UPDATE t SET v = 'late ' || n")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT coalesce(k, 'NULL') || n || v FROM t ORDER BY n")), "[a0- NULL1late 1 p2late 2]")
+}

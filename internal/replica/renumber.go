@@ -57,6 +57,8 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 	n := change.NewRenumbering(k)
 	e := change.NewExecutor(k)
 	m.tell(n, e)
+	n.Again(true)
+	e.Again(true)
 	if err := m.moveRows(k, n, list, acked); err != nil {
 		return done, err
 	}
@@ -84,8 +86,25 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		if err := updatePending(c, my.id, kept.Append(nil, change.ViewFull)); err != nil {
 			return done, err
 		}
+		n.Ran(my.id, my.ch, m.results[my.id])
+	}
+	n.Again(false)
+	e.Again(false)
+	if err := vanish(k, n); err != nil {
+		return done, err
 	}
 	return done, x.redo(c, k, e, list, acked, skip)
+}
+
+// vanish takes the ids from rows that the acknowledged changes have deleted on
+// the server, but not here.
+func vanish(k *change.Capture, n *change.Renumbering) error {
+	k.Suspend()
+	defer k.Resume()
+	if err := n.Vanish(); err != nil {
+		return err
+	}
+	return n.Run()
 }
 
 // undo takes back changes, the last first, and reads the schema that was there
@@ -182,6 +201,7 @@ func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, 
 	}
 	for _, my := range list {
 		pending := my.id > acked
+		n.Again(!pending)
 		if !pending {
 			my.ch = my.ch.IntentsOnly()
 		}

@@ -52,21 +52,29 @@ func (s *since) want(req *wire.Request, last uint64) {
 }
 
 // moves returns what is to be sent to a request with ModeMoves: nothing, if
-// others did not move any row.
+// no row was moved or deleted but by the replica's own changes as they were sent.
 func (s *since) moves() (list []wire.Commit) {
-	foreign := false
+	any := false
 	for _, f := range s.commits {
-		foreign = foreign || !f.own
+		any = any || !f.own || slices.ContainsFunc(f.c.Events, func(e change.Event) bool { return e.Op != change.OpInsert })
 		w := wire.Commit{Body: f.c.Append(nil, change.ViewEffects)}
 		if f.own { // of none of its changes, perhaps: a strict transaction
 			w.OwnFirst, w.OwnLast = max(f.first, 1), max(f.last, 1)
 		}
 		list = append(list, w)
 	}
-	if !foreign {
+	if !any {
 		return nil
 	}
 	return list
+}
+
+// did adds what the request's own changes have deleted and moved, where that may
+// not be what they did at their author's.
+func (s *since) did(effects *change.Change, first, last uint64) {
+	if c := effects.Moves(false); len(c.Events) > 0 {
+		s.commits = append(s.commits, foreignCommit{own: true, first: first, last: last, c: c})
+	}
 }
 
 // tell tells an executor what happened.

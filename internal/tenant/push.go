@@ -86,7 +86,8 @@ func (p *execution) push(ctx context.Context, s *replicaState, applied bool, res
 	if err := d.limitSize(); err != nil {
 		return head, 0, err
 	}
-	if k.dup < len(req.Changes) || p.strict {
+	executes := k.dup < len(req.Changes) || p.strict
+	if executes {
 		if _, err := p.commit(ctx, s); err != nil {
 			return head, 0, err
 		}
@@ -97,6 +98,9 @@ func (p *execution) push(ctx context.Context, s *replicaState, applied bool, res
 	}
 	resp.Last, resp.LastChain = s.last, s.chain
 	if req.Mode&wire.ModeMoves != 0 {
+		if executes && !p.same {
+			p.since.did(&p.effects, fresh, s.last)
+		}
 		resp.Commits = p.since.moves()
 	}
 	return d.head, fresh, nil
