@@ -122,7 +122,8 @@ func (ch *Change) body() map[string]any {
 	return b
 }
 
-// Usage is what a database, or all of them, have used.
+// Usage is what databases have used: rows and bytes in a time, and the storage
+// that they take now.
 type Usage struct {
 	RowsRead     int64 `json:"rows_read"`
 	RowsWritten  int64 `json:"rows_written"`

@@ -189,10 +189,19 @@ func (s *Databases) Configure(ctx context.Context, name string, ch Change) (Conf
 	return ans.configuration(), err
 }
 
-// Usage returns what a database has used.
+// Usage returns what a database has used in this month, in UTC.
 func (s *Databases) Usage(ctx context.Context, name string) (Usage, error) {
+	return s.usage(ctx, name, nil)
+}
+
+// UsageBetween returns what a database has used from one day to another.
+func (s *Databases) UsageBetween(ctx context.Context, name string, from, to time.Time) (Usage, error) {
+	return s.usage(ctx, name, url.Values{"from": {formatTime(from)}, "to": {formatTime(to)}})
+}
+
+func (s *Databases) usage(ctx context.Context, name string, q url.Values) (Usage, error) {
 	var ans struct{ Database struct{ Usage Usage } }
-	err := s.c.get(ctx, s.c.in("databases", name, "usage"), nil, &ans)
+	err := s.c.get(ctx, s.c.in("databases", name, "usage"), q, &ans)
 	return ans.Database.Usage, err
 }
 

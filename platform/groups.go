@@ -41,6 +41,14 @@ func (s *Groups) Get(ctx context.Context, name string) (*Group, error) {
 	return ans.Group, err
 }
 
+// Usage returns what the databases of a group, also those that are deleted, have
+// used in this month, in UTC. agentdb only.
+func (s *Groups) Usage(ctx context.Context, name string) (Usage, error) {
+	var ans struct{ Group struct{ Usage Usage } }
+	err := s.c.get(ctx, s.c.in("groups", name, "usage"), nil, &ans)
+	return ans.Group.Usage, err
+}
+
 // Create makes a group.
 func (s *Groups) Create(ctx context.Context, name string, o GroupOptions) (*Group, error) {
 	body := map[string]any{"name": name}

@@ -174,6 +174,9 @@ func (s *Store) DeleteOrg(ctx context.Context, slug string) (kept string, err er
 		}
 		kept = fmt.Sprintf("%s#%d", slug, epoch)
 		_, err = exec(t.Conn, "UPDATE audit SET org = ? WHERE org = ?", kept, slug)
+		if err == nil {
+			_, err = exec(t.Conn, "UPDATE usage SET org = ? WHERE org = ?", kept, slug)
+		}
 		return err
 	})
 	return kept, named(err, "organization "+slug)

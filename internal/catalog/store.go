@@ -77,6 +77,14 @@ CREATE TABLE audit (
 CREATE INDEX audit_org ON audit (org, id);
 CREATE TABLE epochs (last INTEGER NOT NULL);
 INSERT INTO epochs VALUES (0);
+`, `
+CREATE TABLE usage (
+	id TEXT NOT NULL, day INTEGER NOT NULL, org TEXT NOT NULL, grp TEXT NOT NULL,
+	rows_read INTEGER NOT NULL, rows_written INTEGER NOT NULL, bytes_synced INTEGER NOT NULL,
+	PRIMARY KEY (id, day, org, grp)
+) WITHOUT ROWID;
+CREATE INDEX usage_org ON usage (org, day);
+CREATE INDEX usage_day ON usage (day);
 `}
 
 // Store is what the server knows of its databases beside their contents:

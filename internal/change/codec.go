@@ -95,6 +95,20 @@ func (c *Change) Append(dst []byte, view View) []byte {
 	return e.b
 }
 
+// Count returns how many events an encoded change has, 0 if it is none.
+func Count(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	r := wire.NewReader(b[1:])
+	r.Bytes() // tables
+	n := r.Count(2)
+	if r.Err() != nil {
+		return 0
+	}
+	return n
+}
+
 func (e *encoder) events(list []Event) {
 	for i := range list {
 		if ev := &list[i]; e.selects(ev) {

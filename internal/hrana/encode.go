@@ -80,7 +80,7 @@ func (r *results) row(vals []sqlite.Value) {
 
 func (r *results) end(_ int, res tenant.Result) {
 	r.buf = append(r.buf, ']', ',')
-	r.buf = append(appendOutcome(r.buf, res), '}')
+	r.buf = append(appendUsage(appendOutcome(r.buf, res), res), '}')
 	r.errors = append(r.errors, nil)
 }
 
@@ -258,6 +258,13 @@ func appendOutcome(b []byte, res tenant.Result) []byte {
 	b = append(b, '"')
 	b = strconv.AppendInt(b, res.LastID, 10)
 	return append(b, '"')
+}
+
+func appendUsage(b []byte, res tenant.Result) []byte {
+	b = append(b, `,"rows_read":`...)
+	b = strconv.AppendUint(b, res.RowsRead, 10)
+	b = append(b, `,"rows_written":`...)
+	return strconv.AppendUint(b, res.RowsWritten, 10)
 }
 
 func appendError(b []byte, e *Error) []byte {

@@ -35,6 +35,7 @@ func (r *protoResults) row(vals []sqlite.Value) {
 
 func (r *protoResults) end(step int, res tenant.Result) {
 	r.cur = appendProtoOutcome(r.cur, 3, res)
+	r.cur = appendNumber(appendNumber(r.cur, 6, res.RowsRead), 7, res.RowsWritten)
 	if r.one {
 		r.buf, r.cur = r.cur, nil
 		return

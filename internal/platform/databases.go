@@ -248,32 +248,6 @@ func (a *API) deleteDatabase(c *call) (any, error) {
 	return map[string]any{"database": d.Name}, nil
 }
 
-// usageJSON is what is counted. Rows are not.
-type usageJSON struct {
-	RowsRead    int64 `json:"rows_read"`
-	RowsWritten int64 `json:"rows_written"`
-	Storage     int64 `json:"storage_bytes"`
-	BytesSynced int64 `json:"bytes_synced"`
-}
-
-func (a *API) databaseUsage(c *call) (any, error) {
-	d, err := c.mine()
-	if err != nil {
-		return nil, err
-	}
-	f, err := a.cfg.Databases.Facts(c.Context(), d.Name)
-	if err != nil {
-		return nil, err
-	}
-	u := usageJSON{Storage: f.Size}
-	instances := []any{map[string]any{"uuid": d.ID, "usage": u}}
-	return map[string]any{
-		"database":  map[string]any{"uuid": d.ID, "instances": instances, "usage": u},
-		"instances": map[string]any{d.ID: u},
-		"total":     u,
-	}, nil
-}
-
 func (a *API) databaseStats(c *call) (any, error) {
 	if _, err := c.mine(); err != nil {
 		return nil, err

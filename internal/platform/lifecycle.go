@@ -124,6 +124,9 @@ func (a *API) wipe(ctx context.Context, d *catalog.Database) error {
 	if err := a.cfg.Databases.Delete(ctx, d.Name); err != nil && !errors.Is(err, tenant.ErrNotFound) {
 		return err
 	}
+	if err := a.keepUsage(ctx); err != nil {
+		return err
+	}
 	return a.cfg.Store.RemoveDatabase(ctx, d.Name, d.ID)
 }
 
@@ -251,8 +254,8 @@ func (a *API) sweep(ctx context.Context) {
 			continue
 		case <-tick.C:
 		}
-		if err := errors.Join(a.Expire(ctx), a.dropUploads()); err != nil && ctx.Err() == nil {
-			a.cfg.Logger.Error("platform: remove what has expired", "err", err)
+		if err := errors.Join(a.keepUsage(ctx), a.Expire(ctx), a.dropUploads()); err != nil && ctx.Err() == nil {
+			a.cfg.Logger.Error("platform: keep usage, remove what has expired", "err", err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -54,10 +55,14 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	return a, nil
 }
 
-// Close ends the background work. It is safe to call twice.
+// Close ends the background work, and keeps what databases were used for. It is
+// safe to call twice.
 func (a *API) Close() {
 	a.stop()
 	<-a.done
+	if err := a.keepUsage(context.Background()); err != nil && !errors.Is(err, catalog.ErrClosed) {
+		a.cfg.Logger.Error("platform: keep usage", "err", err)
+	}
 }
 
 // bearer returns the token of a request.

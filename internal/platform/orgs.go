@@ -265,31 +265,6 @@ func (a *API) auditLog(c *call) (any, error) {
 	}}, nil
 }
 
-func (a *API) orgUsage(c *call) (any, error) {
-	sum := usageJSON{}
-	databases := 0
-	err := a.each(c.Context(), catalog.Filter{Org: c.org}, func(d *catalog.Database) error {
-		f, err := a.cfg.Databases.Facts(c.Context(), d.Name)
-		if errors.Is(err, tenant.ErrNotFound) {
-			return nil // deleted meanwhile
-		}
-		sum.Storage += f.Size
-		databases++
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	groups, err := a.cfg.Store.Groups(c.org)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"organization": map[string]any{"uuid": c.org, "usage": map[string]any{
-		"rows_read": sum.RowsRead, "rows_written": sum.RowsWritten, "storage_bytes": sum.Storage, "bytes_synced": sum.BytesSynced,
-		"databases": databases, "groups": len(groups), "locations": 1,
-	}, "databases": []any{}}}, nil
-}
-
 // each calls fn for every database that a filter selects.
 func (a *API) each(ctx context.Context, f catalog.Filter, fn func(*catalog.Database) error) error {
 	f.Limit = pageSize

@@ -60,6 +60,7 @@ func (a *API) table() []*route {
 		{method: del, path: "groups/{group}", role: admin, code: "group-delete", says: "deleted a group", do: a.deleteGroup},
 		{method: get, path: "groups/{group}/configuration", role: viewer, do: a.getGroupConfiguration},
 		{method: patch, path: "groups/{group}/configuration", role: admin, code: "group-configure", says: "configured a group", do: a.configureGroup},
+		{method: get, path: "groups/{group}/usage", role: viewer, do: a.groupUsage},
 		{method: post, path: "groups/{group}/locations/{location}", role: admin, code: "group-location-add", says: "added a location to a group", do: a.addLocation},
 		{method: del, path: "groups/{group}/locations/{location}", role: admin, code: "group-location-remove", says: "removed a location from a group", do: a.removeLocation},
 		{method: post, path: "groups/{group}/auth/tokens", role: admin, code: "group-token-create", says: "made a token for a group", do: a.createGroupToken},
@@ -83,7 +84,6 @@ func (a *API) table() []*route {
 		{method: get, path: "subscription", role: viewer, do: a.subscription},
 		{method: patch, path: "", role: owner, code: "org-update", says: "changed the organization", do: a.updateOrg},
 		{method: del, path: "", role: owner, code: "org-delete", says: "deleted the organization", do: a.deleteOrg},
-
 		{method: get, path: "organizations", global: true, do: a.listOrgs},
 		{method: post, path: "organizations", global: true, do: a.createOrg},
 		{method: get, path: "locations", global: true, do: a.locations},

@@ -110,6 +110,25 @@ func (s *Stmt) IsExplain() bool {
 	return s.p != 0 && lib.Xsqlite3_stmt_isexplain(s.c.tls, s.p) != 0
 }
 
+// TakeSteps returns how many rows the statement's loops have visited since it was
+// called last: those of tables, indexes, sorters and temporary tables, also in its
+// triggers. A loop over part of an index counts the row after its last one, not
+// its first. A row that is looked up by its key isn't counted.
+func (s *Stmt) TakeSteps() int64 {
+	if s.p == 0 {
+		return 0
+	}
+	// OP_Next and its like count in the slot that their P5 names: 0, where
+	// sqlite3_stmt_status has nothing, unless the loop is a full scan.
+	n := &(*lib.TVdbe)(ptr(s.p)).FaCounter
+	steps := int64(n[0]) + int64(n[lib.SQLITE_STMTSTATUS_FULLSCAN_STEP]) + int64(n[lib.SQLITE_STMTSTATUS_AUTOINDEX])
+	if n[lib.SQLITE_STMTSTATUS_FULLSCAN_STEP] > 0 {
+		steps++ // the first row
+	}
+	n[0], n[lib.SQLITE_STMTSTATUS_FULLSCAN_STEP], n[lib.SQLITE_STMTSTATUS_AUTOINDEX] = 0, 0, 0
+	return steps
+}
+
 // Step runs the statement up to its next row. After it has returned false or
 // an error, the statement needs Reset.
 func (s *Stmt) Step() (bool, error) {

@@ -102,6 +102,9 @@ func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, sti
 		st.changes.Add(meta.last - meta.first + 1)
 	}
 	st.pushedBytes.Add(uint64(len(nc.Change)))
+	if meta.last != 0 || meta.strict != 0 {
+		d.m.meters.add(d.name, Usage{RowsWritten: uint64(change.Count(nc.Change)), BytesSynced: uint64(len(nc.Change))})
+	}
 	d.m.mu.Lock()
 	d.users++ // until the commit is durable
 	open := len(d.m.dbs)

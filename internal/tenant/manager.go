@@ -133,6 +133,7 @@ type Manager struct {
 	walFrames atomic.Int64  // in memory, of all databases
 	feeds     feeds
 	pulls     pulls
+	meters    meters
 	frames    frameLogs
 	selects   selects
 	temp      *sqlite.TempSpace // of all connections

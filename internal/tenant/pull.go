@@ -301,6 +301,7 @@ func (p *pagePull) answer(head history.Head, rev turso.Revision, only []uint32) 
 		}
 		for pg, err := range p.m.cfg.Store.Pages(context.Background(), p.id, head.Seq, only...) {
 			p.m.stats.pulledBytes.Add(uint64(len(pg.Data)))
+			p.m.meters.add(string(p.id), Usage{BytesSynced: uint64(len(pg.Data))})
 			if pg.No == p.stamp.page && err == nil {
 				pg.Data = turso.PutStamp(pg.Data, p.stamp.off, p.stamp.n)
 			}

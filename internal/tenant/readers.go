@@ -197,7 +197,7 @@ func (s *Session) read(ctx context.Context, q *Query, rows Rows) error {
 			return err
 		}
 		w := s.watch(ctx, c.conn, p.st)
-		err = w.end(step(p.st, rows, func() error {
+		err = w.end(w.step(rows, func() error {
 			if err := s.afterRead(d, nil); err != nil {
 				return err
 			}

@@ -74,6 +74,7 @@ type Result struct {
 	Wrote    bool  // the statement was not one that only reads
 	Affected int64 // rows, without those of triggers
 	LastID   int64 // rowid of the last row that the session inserted
+	Usage          // of its rows
 }
 
 // Description is what can be known of a statement without running it.
@@ -88,11 +89,19 @@ type Description struct {
 // of the SQL should know of is a *sqlite.Error, ErrManyStatements,
 // ErrNoStatement or ErrArguments; after any other the session should be closed.
 func (s *Session) Run(ctx context.Context, q *Query, rows Rows) (Result, error) {
+	s.cost = Usage{}
 	res, err := s.runOnce(ctx, q, rows)
 	if errors.Is(err, ErrBeside) {
-		return s.runOnce(ctx, q, rows)
+		res, err = s.runOnce(ctx, q, rows)
 	}
+	res.Usage = s.cost
 	return res, err
+}
+
+// spend counts what a statement has cost.
+func (s *Session) spend(u Usage) {
+	s.cost.Add(u)
+	s.m.meters.add(s.name, u)
 }
 
 func (s *Session) runOnce(ctx context.Context, q *Query, rows Rows) (Result, error) {
@@ -264,7 +273,7 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 	}
 	start := time.Now()
 	w := s.watch(ctx, s.d.conn, p.st)
-	err := w.end(step(p.st, rows, func() error {
+	err := w.end(w.step(rows, func() error {
 		s.seen.Store(s.d.head.Seq)
 		announce(rows, HoldDatabase, HoldTransaction, s.tx, func() { w.interrupt(ErrBeside) })
 		return nil
@@ -284,9 +293,10 @@ func announce(rows Rows, alone, within Hold, tx bool, beside func()) {
 	}
 }
 
-// step runs a statement to its end. begun, if not nil, is called when it is
+// step runs the statement to its end. begun, if not nil, is called when it is
 // known what the statement sees.
-func step(st *sqlite.Stmt, rows Rows, begun func() error) error {
+func (w *watch) step(rows Rows, begun func() error) error {
+	st := w.st
 	row, err := st.Step()
 	if err == nil && begun != nil {
 		err = begun()
@@ -301,6 +311,7 @@ func step(st *sqlite.Stmt, rows Rows, begun func() error) error {
 	}
 	var vals []sqlite.Value
 	for row {
+		w.rows++
 		if rows != nil {
 			if vals == nil {
 				vals = make([]sqlite.Value, st.ColumnCount())
@@ -349,7 +360,7 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 	before := d.conn.TotalChanges()
 	if err = d.cap.Before(p.st); err == nil {
 		w := s.watch(ctx, s.d.conn, p.st)
-		if err = w.end(step(p.st, rows, nil)); w.why == nil && sqlite.IsInterrupt(err) {
+		if err = w.end(w.step(rows, nil)); w.why == nil && sqlite.IsInterrupt(err) {
 			err = change.ErrTooMuch // the capture interrupted it
 		}
 		if aerr := d.cap.After(p.st, err); err == nil {
@@ -357,6 +368,7 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 		}
 	}
 	_ = p.st.Reset() // what failed was reported by Step
+	s.spend(Usage{RowsWritten: uint64(d.conn.TotalChanges() - before)})
 	if !p.changes {
 		d.guest.cache.clear() // what they hold at a time may be more with a new trigger
 	}

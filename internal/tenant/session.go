@@ -51,6 +51,7 @@ type Session struct {
 	lastID int64
 	slow   bool   // a read waited for the gate, or kept others from it
 	limit  *watch // of the statement that runs
+	cost   Usage  // of the statement that ran last
 
 	seen atomic.Uint64 // the newest revision that an answer depends on
 }
@@ -277,6 +278,8 @@ func (d *database) append(ch *change.Change, author string, kv map[string][]byte
 type watch struct {
 	s     *Session
 	conn  *sqlite.Conn
+	st    *sqlite.Stmt
+	rows  int64 // that it returned
 	timer *time.Timer
 	since time.Time     // when the timer was started
 	left  time.Duration // of the time, then
@@ -291,7 +294,7 @@ type watch struct {
 func (s *Session) watch(ctx context.Context, conn *sqlite.Conn, st *sqlite.Stmt) *watch {
 	limitValues(conn, st)
 	limit := s.m.cfg.StatementTimeout
-	w := &watch{s: s, conn: conn, since: time.Now(), left: limit}
+	w := &watch{s: s, conn: conn, st: st, since: time.Now(), left: limit}
 	w.timer = time.AfterFunc(limit, func() {
 		w.interrupt(&sqlite.Error{
 			Code: sqlite.CodeInterrupt, Offset: -1,
@@ -330,6 +333,7 @@ func (w *watch) end(err error) error {
 	w.timer.Stop()
 	w.stop()
 	w.s.limit = nil
+	w.s.spend(Usage{RowsRead: uint64(visited(w.st, w.rows))})
 	w.conn.Limit(sqlite.LimitLength, maxValue)
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -66,6 +66,7 @@ func (d *database) snapshot(ctx context.Context, head history.Head) iter.Seq2[[]
 				return
 			}
 			d.m.stats.pulledBytes.Add(uint64(len(c.msg.b)))
+			d.m.meters.add(d.name, Usage{BytesSynced: uint64(len(c.msg.b))})
 			if !yield(c.msg.b, nil) {
 				return
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/wire"
 )
@@ -230,7 +231,7 @@ func (d *database) ship(req *wire.Request, commits []stored, fresh uint64) []wir
 	me := author(req.Replica)
 	end := req.First + uint64(len(req.Changes))
 	out := make([]wire.Commit, 0, len(commits))
-	bytes := 0
+	bytes, rows := 0, 0
 	for _, c := range commits {
 		w := wire.Commit{Body: c.body}
 		if c.author == me && c.meta.first != 0 {
@@ -244,8 +245,10 @@ func (d *database) ship(req *wire.Request, commits []stored, fresh uint64) []wir
 			continue
 		}
 		bytes += len(w.Body)
+		rows += change.Count(w.Body)
 		out = append(out, w)
 	}
 	d.m.stats.pulledBytes.Add(uint64(bytes))
+	d.m.meters.add(d.name, Usage{RowsRead: uint64(rows), BytesSynced: uint64(bytes)})
 	return out
 }

@@ -278,6 +278,9 @@ func (t *tursoRun) append(ch *change.Change) error {
 		return err
 	}
 	d.turso.put(t.p.Client, t.state)
+	if ch != nil {
+		d.m.meters.add(d.name, Usage{RowsWritten: uint64(ch.Rows()), BytesSynced: uint64(ch.Size())})
+	}
 	return nil
 }
 

@@ -404,7 +404,7 @@ func (t *tursoRun) other(q *Query) error {
 	if err := k.Before(p.st); err != nil {
 		return t.failed(q, err)
 	}
-	stepErr := step(p.st, nil, nil)
+	stepErr := (&watch{st: p.st}).step(nil, nil)
 	if err := k.After(p.st, stepErr); err != nil {
 		return err
 	}
