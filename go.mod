@@ -24,6 +24,8 @@ require (
 
 require github.com/go-jose/go-jose/v4 v4.1.8
 
+require github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+
 require (
 	github.com/DataDog/zstd v1.5.7 // indirect
 	github.com/RaduBerinde/axisds v0.1.0 // indirect

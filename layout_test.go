@@ -45,6 +45,7 @@ var onlyImporters = map[string][]string{
 	"pgregory.net/rapid":               {},
 	"go.uber.org/goleak":               {},
 	"github.com/rogpeppe/":             {},
+	"github.com/santhosh-tekuri/":      {},
 	"github.com/mattn/go-sqlite3":      {},
 	"github.com/ncruces/":              {},
 	"github.com/agentdb/agentdb/bench": {}, // a module of its own

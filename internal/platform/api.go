@@ -64,6 +64,8 @@ type API struct {
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the background work has ended
 
+	document json.RawMessage // OpenAPI
+
 	started  time.Time
 	adopt    chan struct{} // tells that there are orphans
 	adopting sync.Mutex    // held while orphans are added to the catalog
@@ -176,6 +178,9 @@ func (a *API) serve(c *call) (any, error) {
 	rt, err := a.match(c)
 	if err != nil {
 		return nil, err
+	}
+	if rt.public {
+		return rt.do(c)
 	}
 	if err := a.authenticate(c); err != nil {
 		return nil, err

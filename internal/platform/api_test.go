@@ -22,6 +22,13 @@ type fixture struct {
 	store   *catalog.Store
 	manager *tenant.Manager
 	key     *catalog.Key
+
+	contract *contract
+}
+
+// withBackup makes backups possible.
+func withBackup(cfg *Config) {
+	cfg.Backup = func(context.Context) (string, error) { return "x", nil }
 }
 
 // newFixture returns an API without databases; with may change its Config.
@@ -58,6 +65,7 @@ func newFixture(t *testing.T, with func(*Config)) *fixture {
 	}
 	f.API, err = New(t.Context(), cfg)
 	must(err)
+	f.contract = newContract(t, f.API)
 	t.Cleanup(func() {
 		f.Close()
 		for _, err := range []error{f.manager.Close(context.Background()), store.Close(), hist.Close()} {
@@ -127,10 +135,15 @@ func (f *fixture) call(t *testing.T, token, method, path string, body any) answe
 	return f.do(t, r)
 }
 
+// do makes a request. It and its answer must be as the OpenAPI document says.
 func (f *fixture) do(t *testing.T, r *http.Request) answer {
 	t.Helper()
-	w := httptest.NewRecorder()
+	w, body := httptest.NewRecorder(), &spy{ReadCloser: r.Body}
+	r.Body = body
 	f.ServeHTTP(w, r)
+	if err := f.contract.conforms(f.API, r, body.seen.Bytes(), w); err != nil {
+		t.Errorf("%s %s %s: %d %s: %v", r.Method, r.URL, body.seen.Bytes(), w.Code, w.Body, err)
+	}
 	a := answer{status: w.Code, body: w.Body.String()}
 	if w.Header().Get("Content-Type") == "application/json" {
 		if err := json.Unmarshal(w.Body.Bytes(), &a.json); err != nil {

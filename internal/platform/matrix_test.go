@@ -1,7 +1,7 @@
 package platform
 
 import (
-	"context"
+	"fmt"
 	"regexp"
 	"testing"
 	"time"
@@ -15,38 +15,77 @@ var parameter = regexp.MustCompile(`\{\w+\}`)
 // everything that is no API token. What is asked about doesn't exist: who may ask
 // learns that, who may not is refused before.
 func TestAuthorization(t *testing.T) {
-	f := newFixture(t, func(cfg *Config) { cfg.Backup = func(context.Context) (string, error) { return "x", nil } })
+	f := newFixture(t, withBackup)
 	roles := map[catalog.Role]string{catalog.RoleNone: f.token(t, "stranger")}
 	for r := catalog.RoleViewer; r <= catalog.RoleOwner; r++ {
 		roles[r] = f.member(t, r)
 	}
 	none := f.noTokens(t)
 	for _, rt := range f.routes {
-		path := "/v1/" + rt.path
-		if !rt.global {
-			path = "/v1/organizations/default/" + rt.path
-		}
-		path = parameter.ReplaceAllString(path, "missing")
-		for r, token := range roles {
-			// A body that no handler takes: nothing is changed.
-			a := f.call(t, token, rt.method, path, "[")
-			switch {
-			case rt.global:
-				if a.status == 401 || a.status == 403 {
-					t.Errorf("%s %s for anybody: %d %s", rt.method, path, a.status, a.body)
+		for _, path := range rt.forms() {
+			for r, token := range roles {
+				// A body that no handler takes: nothing is changed.
+				if why := rt.misjudges(r, f.call(t, token, rt.method, path, "[")); why != "" {
+					t.Errorf("%s %s for %s, it needs %s: %s", rt.method, path, r, rt.role, why)
 				}
-			case r == catalog.RoleNone:
-				if a.status != 404 || a.at("error") != "organization default not found, or you are not a member of it" {
-					t.Errorf("%s %s for a stranger: %d %s", rt.method, path, a.status, a.body)
+			}
+			for what, token := range none {
+				if a := f.call(t, token, rt.method, path, "["); (a.status == 401) == rt.public {
+					t.Errorf("%s %s with %s: %d %.100s", rt.method, path, what, a.status, a.body)
 				}
-			case (a.status == 403) != (r < rt.role):
-				t.Errorf("%s %s for %s, it needs %s: %d %s", rt.method, path, r, rt.role, a.status, a.body)
 			}
 		}
-		for what, token := range none {
-			if a := f.call(t, token, rt.method, path, "["); a.status != 401 {
-				t.Errorf("%s %s with %s: %d %s", rt.method, path, what, a.status, a.body)
-			}
+	}
+}
+
+// forms are the paths that a route has, for what doesn't exist.
+func (rt *route) forms() []string {
+	path := parameter.ReplaceAllString(rt.path, "missing")
+	switch {
+	case rt.global:
+		return []string{"/v1/" + path}
+	case rt.path == "":
+		return []string{"/v1/organizations/default", "/v2/organizations/default/"}
+	}
+	return []string{"/v1/organizations/default/" + path, "/v1/organizations//" + path, "/v1/" + path, "/v2/organizations/default/" + path}
+}
+
+// misjudges says what is wrong with an answer to somebody of a role.
+func (rt *route) misjudges(r catalog.Role, a answer) string {
+	says := fmt.Sprintf("%d %.100s", a.status, a.body)
+	refusal, _ := a.at("error").(string)
+	switch {
+	case rt.global: // for everybody
+		if a.status == 401 || a.status == 403 {
+			return says
+		}
+	case r == catalog.RoleNone:
+		if a.status != 404 || refusal != "organization default not found, or you are not a member of it" {
+			return says
+		}
+	case r < rt.role:
+		if want := fmt.Sprintf("this needs the role %s in default, yours is %s", rt.role, r); a.status != 403 || refusal != want {
+			return says
+		}
+	case a.status == 401 || a.status == 403 || a.status >= 500:
+		return says
+	}
+	return ""
+}
+
+// TestEveryRouteHasARole: the matrix above is as good as its table. Nothing of an
+// organisation is for those who aren't in it, nothing is changed by viewers, and
+// nothing is without a token but the API's description.
+func TestEveryRouteHasARole(t *testing.T) {
+	f := newFixture(t, nil)
+	for _, rt := range f.routes {
+		switch {
+		case rt.global != (rt.role == catalog.RoleNone):
+			t.Errorf("%s %s needs the role %s", rt.method, rt.path, rt.role)
+		case !rt.global && rt.method != get && rt.role < member:
+			t.Errorf("%s %s is for %s", rt.method, rt.path, rt.role)
+		case rt.public && rt.path != "openapi.json":
+			t.Errorf("%s %s needs no token", rt.method, rt.path)
 		}
 	}
 }

@@ -34,6 +34,10 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 			rt.segments = strings.Split(rt.path, "/")
 		}
 	}
+	var err error
+	if a.document, err = newDocument(a.routes); err != nil {
+		return nil, err
+	}
 	if err := cfg.Store.EnsureOrg(ctx, cfg.Org); err != nil {
 		return nil, fmt.Errorf("platform: %w", err)
 	}

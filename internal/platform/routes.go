@@ -8,7 +8,7 @@ import (
 )
 
 // route is one operation of the API. The table of them is what the server does,
-// what its OpenAPI document is checked against, and who may do what.
+// what its OpenAPI document is made from, and who may do what.
 type route struct {
 	method string
 	path   string       // below /v1/organizations/{org}/ or /v1/; see global
@@ -17,6 +17,7 @@ type route struct {
 	code   string       // in the audit log; "": it changes nothing
 	says   string       // in the audit log
 	do     func(*call) (any, error)
+	public bool // needs no token
 
 	segments []string // of path
 }
@@ -34,7 +35,9 @@ const (
 	del   = http.MethodDelete
 )
 
-func (a *API) table() []*route {
+func (a *API) table() []*route { return append(a.orgRoutes(), a.globalRoutes()...) }
+
+func (a *API) orgRoutes() []*route {
 	return []*route{
 		{method: get, path: "databases", role: viewer, do: a.listDatabases},
 		{method: post, path: "databases", role: member, code: "db-create", says: "created a database", do: a.createDatabase},
@@ -84,6 +87,12 @@ func (a *API) table() []*route {
 		{method: get, path: "subscription", role: viewer, do: a.subscription},
 		{method: patch, path: "", role: owner, code: "org-update", says: "changed the organization", do: a.updateOrg},
 		{method: del, path: "", role: owner, code: "org-delete", says: "deleted the organization", do: a.deleteOrg},
+	}
+}
+
+func (a *API) globalRoutes() []*route {
+	return []*route{
+		{method: get, path: "openapi.json", global: true, public: true, do: a.openAPI},
 		{method: get, path: "organizations", global: true, do: a.listOrgs},
 		{method: post, path: "organizations", global: true, do: a.createOrg},
 		{method: get, path: "locations", global: true, do: a.locations},
