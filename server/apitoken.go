@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -49,9 +50,27 @@ func CreateAPIToken(ctx context.Context, dataDir string, spec APITokenSpec) (tok
 	if spec.Expires > 0 {
 		t.Expires = time.Now().Add(spec.Expires)
 	}
-	_, secret, err := store.CreateAPIToken(ctx, t)
+	t, secret, err := store.CreateAPIToken(ctx, t)
+	if err == nil {
+		err = auditToken(ctx, store, spec.Organization, &t)
+	}
 	if err != nil {
 		return "", fmt.Errorf("server: create API token: %w", err)
 	}
 	return string(secret), nil
+}
+
+// auditToken notes an API token that the operator made.
+func auditToken(ctx context.Context, store *catalog.Store, org string, t *catalog.APIToken) error {
+	about := map[string]any{"id": t.ID, "token": t.Name, "username": t.Username}
+	if !t.Expires.IsZero() {
+		about["expires_at"] = t.Expires
+	}
+	data, err := json.Marshal(about)
+	if err != nil {
+		return err
+	}
+	return store.AuditUser(ctx, t.Username, catalog.AuditEntry{
+		Org: org, Code: "api-token-create", Message: "made an API token", Origin: "cli", Author: "operator", Data: data,
+	})
 }

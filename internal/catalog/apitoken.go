@@ -64,9 +64,14 @@ func (s *Store) APITokens(username string) ([]APIToken, error) {
 }
 
 // RevokeAPIToken voids somebody's API token, named by its name or ID.
-func (s *Store) RevokeAPIToken(ctx context.Context, username, name string) error {
-	return named(s.update(ctx, func(t *tx) error {
-		n, err := exec(t.Conn, "DELETE FROM api_tokens WHERE username = ? AND (name = ? OR id = ?)", username, name, name)
-		return found(n, err)
-	}), "API token "+name)
+func (s *Store) RevokeAPIToken(ctx context.Context, username, name string) (revoked APIToken, err error) {
+	err = s.update(ctx, func(t *tx) error {
+		err := rows(t.Conn, "DELETE FROM api_tokens WHERE username = ? AND (name = ? OR id = ?) RETURNING "+apiTokenColumns,
+			func(st *sqlite.Stmt) { revoked = scanAPIToken(st) }, username, name, name)
+		if err == nil && revoked.ID == "" {
+			err = ErrNotFound
+		}
+		return err
+	})
+	return revoked, named(err, "API token "+name)
 }

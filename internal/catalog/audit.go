@@ -13,8 +13,8 @@ type AuditEntry struct {
 	Org     string
 	Code    string // such as "db-create"
 	Message string
-	Origin  string // where it came from: "api", "server"
-	Author  string // a username
+	Origin  string // where it came from: "api", "cli", "server"
+	Author  string // a username, "operator" or "server"
 	Created time.Time
 	Data    json.RawMessage // an object
 }
@@ -24,14 +24,49 @@ func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
 	if e.Created.IsZero() {
 		e.Created = s.now()
 	}
+	return s.update(ctx, func(t *tx) error { return t.audit(e) })
+}
+
+// AuditUser adds an entry about somebody who is in no organisation alone: to
+// each that the user is in; to the entry's if there is none.
+func (s *Store) AuditUser(ctx context.Context, username string, e AuditEntry) error {
+	if e.Created.IsZero() {
+		e.Created = s.now()
+	}
+	return s.update(ctx, func(t *tx) error {
+		orgs := []string{}
+		err := rows(t.Conn, "SELECT org FROM members WHERE username = ?", func(st *sqlite.Stmt) { orgs = append(orgs, st.ColumnText(0)) }, username)
+		if err != nil {
+			return err
+		}
+		if len(orgs) == 0 {
+			orgs = append(orgs, e.Org)
+		}
+		for _, e.Org = range orgs {
+			if err := t.audit(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) audit(e AuditEntry) error {
 	if len(e.Data) == 0 {
 		e.Data = json.RawMessage("{}")
 	}
-	return s.update(ctx, func(t *tx) error {
-		_, err := exec(t.Conn, "INSERT INTO audit (org, code, message, origin, author, created, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			e.Org, e.Code, e.Message, e.Origin, e.Author, e.Created, string(e.Data))
+	_, err := exec(t.Conn, "INSERT INTO audit (org, code, message, origin, author, created, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		e.Org, e.Code, e.Message, e.Origin, e.Author, e.Created, string(e.Data))
+	return err
+}
+
+// byItself adds an entry of what the server did without being asked.
+func (t *tx) byItself(org, code, message, what, name string, now time.Time) error {
+	data, err := json.Marshal(map[string]string{what: name})
+	if err != nil {
 		return err
-	})
+	}
+	return t.audit(AuditEntry{org, code, message, "server", "server", now, data})
 }
 
 // AuditLog returns a page of an organisation's entries, the newest first, and how

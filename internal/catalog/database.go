@@ -81,7 +81,11 @@ func (s *Store) AdoptDatabases(ctx context.Context, org, group string, names ...
 			return err
 		}
 		for _, name := range names {
-			if err := t.insertDatabase(&Database{Name: name, Org: org, Group: group}, "INSERT OR IGNORE INTO", s.now()); err != nil {
+			err := t.insertDatabase(&Database{Name: name, Org: org, Group: group}, "INSERT OR IGNORE INTO", s.now())
+			if err == nil && t.Changes() > 0 {
+				err = t.byItself(org, "db-create", "added a database that a client has made", "database", name, s.now())
+			}
+			if err != nil {
 				return named(err, "database "+name)
 			}
 		}

@@ -90,7 +90,10 @@ func (t *tx) ensureOrg(org string, now time.Time) error {
 	if err != nil || n > 0 {
 		return err
 	}
-	return t.insertOrg(Org{Slug: org, Name: org, Created: now}, DefaultUser)
+	if err := t.insertOrg(Org{Slug: org, Name: org, Created: now}, DefaultUser); err != nil {
+		return err
+	}
+	return t.byItself(org, "org-create", "made its own organization", "organization", org, now)
 }
 
 func (t *tx) ensureGroup(org, group string, now time.Time) error {
@@ -101,8 +104,10 @@ func (t *tx) ensureGroup(org, group string, now time.Time) error {
 	if err != nil || n > 0 {
 		return err
 	}
-	_, err = t.insertGroup(Group{ID: uuid.NewString(), Org: org, Name: group, Locations: []string{"local"}, Created: now})
-	return err
+	if _, err = t.insertGroup(Group{ID: uuid.NewString(), Org: org, Name: group, Locations: []string{"local"}, Created: now}); err != nil {
+		return err
+	}
+	return t.byItself(org, "group-create", "made a group for databases that clients make", "group", group, now)
 }
 
 // insertOrg adds an organisation with its owner and a default group.

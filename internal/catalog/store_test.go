@@ -118,7 +118,7 @@ func TestStoreErrors(t *testing.T) {
 		}, ErrNotFound},
 		"remove another of the name": {func() error { return s.RemoveDatabase(t.Context(), "a", "id") }, ErrNotFound},
 		"rotate another of the name": {func() error { return s.RotateDatabase(t.Context(), "a", "id") }, ErrNotFound},
-		"revoke missing":             {func() error { return s.RevokeAPIToken(t.Context(), DefaultUser, "x") }, ErrNotFound},
+		"revoke missing":             {func() error { _, err := s.RevokeAPIToken(t.Context(), DefaultUser, "x"); return err }, ErrNotFound},
 		"a taken group": {func() error {
 			_, err := s.CreateGroup(t.Context(), Group{Org: DefaultOrg, Name: DefaultGroup})
 			return err
@@ -244,7 +244,7 @@ func TestAPITokens(t *testing.T) {
 	if _, err := s.APIToken(secret); !errors.Is(err, ErrExpired) {
 		t.Errorf("after its time: %v", err)
 	}
-	if err := s.RevokeAPIToken(t.Context(), "u", "ci"); err != nil {
+	if _, err := s.RevokeAPIToken(t.Context(), "u", "ci"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.APIToken(secret); !errors.Is(err, ErrToken) {

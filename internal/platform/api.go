@@ -209,16 +209,22 @@ func (a *API) serve(c *call) (any, error) {
 // record writes the audit log's entry of a request that went well.
 func (a *API) record(c *call, rt *route) error {
 	for k, v := range c.params {
-		c.audit[k] = v
+		if _, known := c.audit[k]; !known {
+			c.audit[k] = v
+		}
 	}
 	data, err := json.Marshal(c.audit)
 	if err != nil {
 		return err
 	}
 	// It is done: the client's leaving must not keep it out of the log.
-	return a.cfg.Store.Audit(context.WithoutCancel(c.Context()), catalog.AuditEntry{
-		Org: c.org, Code: rt.code, Message: rt.says, Origin: "api", Author: c.user, Data: data,
-	})
+	ctx := context.WithoutCancel(c.Context())
+	e := catalog.AuditEntry{Org: c.org, Code: rt.code, Message: rt.says, Origin: "api", Author: c.user, Data: data}
+	if e.Org == "" {
+		e.Org = a.cfg.Org
+		return a.cfg.Store.AuditUser(ctx, c.user, e)
+	}
+	return a.cfg.Store.Audit(ctx, e)
 }
 
 // authenticate finds out who asks.

@@ -81,5 +81,7 @@ func (a *API) configure(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return configurationOf(&d), nil
+	conf := configurationOf(&d)
+	c.audit["configuration"] = conf
+	return conf, nil
 }

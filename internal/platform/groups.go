@@ -77,7 +77,7 @@ func (a *API) createGroup(c *call) (any, error) {
 	if _, err := tenant.ParseName(req.Location); err != nil {
 		return nil, fail(http.StatusBadRequest, "location %q is not the code of one", req.Location)
 	}
-	c.audit["group"] = req.Name
+	c.audit["group"], c.audit["location"] = req.Name, req.Location
 	g, err := a.cfg.Store.CreateGroup(c.Context(), catalog.Group{Org: c.org, Name: req.Name, Locations: []string{req.Location}})
 	if errors.Is(err, catalog.ErrExists) {
 		err = fail(http.StatusConflict, "group %s already exists", req.Name)
@@ -143,6 +143,7 @@ func (a *API) configureGroup(c *call) (any, error) {
 	g, err := a.cfg.Store.UpdateGroup(c.Context(), c.org, c.p("group"), func(g *catalog.Group) error {
 		if req.DeleteProtection != nil {
 			g.Protected = *req.DeleteProtection
+			c.audit["delete_protection"] = g.Protected
 		}
 		return nil
 	})

@@ -101,7 +101,7 @@ func (f *fixture) noTokens(t *testing.T) map[string]string {
 		}
 		secrets[name] = string(secret)
 	}
-	if err := f.store.RevokeAPIToken(t.Context(), catalog.DefaultUser, "revoked"); err != nil {
+	if _, err := f.store.RevokeAPIToken(t.Context(), catalog.DefaultUser, "revoked"); err != nil {
 		t.Fatal(err)
 	}
 	signed, err := f.key.Sign(catalog.Claims{Database: catalog.AnyDatabase, Access: catalog.AccessFull})

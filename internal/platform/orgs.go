@@ -59,6 +59,7 @@ func (a *API) createOrg(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.org, c.audit["organization"] = o.Slug, o.Slug // for the audit log
 	return map[string]any{"organization": orgOf(&o)}, nil
 }
 
@@ -73,9 +74,11 @@ func (a *API) updateOrg(c *call) (any, error) {
 	o, err := a.cfg.Store.UpdateOrg(c.Context(), c.org, func(o *catalog.Org) error {
 		if req.Overages != nil {
 			o.Overages = *req.Overages
+			c.audit["overages"] = o.Overages
 		}
 		if req.Name != nil {
 			o.Name = *req.Name
+			c.audit["name"] = o.Name
 		}
 		return nil
 	})
@@ -94,7 +97,7 @@ func (a *API) deleteOrg(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.org = kept // for the audit log
+	c.org, c.audit["organization"] = kept, slug // for the audit log
 	return map[string]any{"organization": slug}, nil
 }
 

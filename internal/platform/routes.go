@@ -94,15 +94,15 @@ func (a *API) globalRoutes() []*route {
 	return []*route{
 		{method: get, path: "openapi.json", global: true, public: true, do: a.openAPI},
 		{method: get, path: "organizations", global: true, do: a.listOrgs},
-		{method: post, path: "organizations", global: true, do: a.createOrg},
+		{method: post, path: "organizations", global: true, code: "org-create", says: "created the organization", do: a.createOrg},
 		{method: get, path: "locations", global: true, do: a.locations},
 		{method: get, path: "user", global: true, do: a.user},
 		{method: get, path: "current-user", global: true, do: a.user},
 		{method: get, path: "auth/validate", global: true, do: a.validate},
 		{method: get, path: "auth/api-tokens", global: true, do: a.listAPITokens},
 		{method: get, path: "auth/api-tokens/validate", global: true, do: a.validate},
-		{method: post, path: "auth/api-tokens/{token}", global: true, do: a.createAPIToken},
-		{method: del, path: "auth/api-tokens/{token}", global: true, do: a.revokeAPIToken},
+		{method: post, path: "auth/api-tokens/{token}", global: true, code: "api-token-create", says: "made an API token", do: a.createAPIToken},
+		{method: del, path: "auth/api-tokens/{token}", global: true, code: "api-token-revoke", says: "voided an API token", do: a.revokeAPIToken},
 	}
 }
 

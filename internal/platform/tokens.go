@@ -120,6 +120,7 @@ func (a *API) createAPIToken(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.auditToken(&t)
 	if c.second() {
 		return map[string]any{"token": map[string]any{"id": t.ID, "name": t.Name, "value": string(secret)}}, nil
 	}
@@ -127,10 +128,20 @@ func (a *API) createAPIToken(c *call) (any, error) {
 }
 
 func (a *API) revokeAPIToken(c *call) (any, error) {
-	if err := a.cfg.Store.RevokeAPIToken(c.Context(), c.user, c.p("token")); err != nil {
+	t, err := a.cfg.Store.RevokeAPIToken(c.Context(), c.user, c.p("token"))
+	if err != nil {
 		return nil, err
 	}
+	c.auditToken(&t)
 	return map[string]any{"token": c.p("token")}, nil
+}
+
+// auditToken says in the audit log which API token it was; never its secret.
+func (c *call) auditToken(t *catalog.APIToken) {
+	c.audit["id"], c.audit["token"] = t.ID, t.Name // in the path it may be either
+	if !t.Expires.IsZero() {
+		c.audit["expires_at"] = t.Expires
+	}
 }
 
 // validate says until when the caller's token is good: seconds since 1970, or -1
