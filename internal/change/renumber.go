@@ -57,6 +57,9 @@ func (n *Renumbering) Moved() error {
 		if err := n.leaves(k, to); err != nil {
 			return err
 		}
+		if !IsPlaceholder(to) { // the row may be deleted here, by a change that is still to be sent
+			n.given[idKey{k.table, to}] = true
+		}
 	}
 	return nil
 }
@@ -123,9 +126,27 @@ func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
 		if e.Op == OpInsert && e.byRowid() {
 			n.kept[idKey{e.Table.Name, e.RowID}] = true
 		}
+		told := false
 		for _, r := range by[i] {
 			n.outcome(e, r)
+			told = told || r.Code == wire.OpNewID || r.Code == wire.OpRejected
 		}
+		if !told {
+			n.went(id, e)
+		}
+	}
+}
+
+// went notes where others have moved a row since, that an update gave the id it
+// asked for: the results don't say.
+func (n *Renumbering) went(id uint64, e *Event) {
+	if e.Op != OpUpdate || e.NewRowID == e.RowID || !e.byRowid() || n.x.refersByID(e.Table.Name) {
+		return
+	}
+	k := idKey{e.Table.Name, e.NewRowID}
+	to := n.x.went.final(k, id)
+	if n.kept[k] = to == k.id; to != k.id {
+		n.moves[k] = to
 	}
 }
 

@@ -6,35 +6,43 @@ import "github.com/agentdb/agentdb/internal/wire"
 // of, see Executor.Again.
 func (n *Renumbering) Again(on bool) { n.x.Again(on) }
 
-// Ran tells about an acknowledged change that was run again, as it was before:
-// a later one may have deleted its rows, on the server alone.
-func (n *Renumbering) Ran(id uint64, c *Change, res []wire.OpResult) {
-	to := map[int]int64{}
+// Ran tells about an acknowledged change, as it was before and as it is now that
+// it ran again: others may have moved its rows since, or a later one deleted them,
+// on the server alone.
+func (n *Renumbering) Ran(id uint64, before, now *Change, res []wire.OpResult) {
+	to, refused := map[int]int64{}, map[int]bool{}
 	for _, r := range res {
-		if r.Code == wire.OpNewID {
+		switch r.Code {
+		case wire.OpNewID:
 			to[int(r.Index)] = r.NewID
+		case wire.OpRejected:
+			refused[int(r.Index)] = true
 		}
 	}
-	for i, e := range c.Intents() {
-		if e.Op > OpUpdate || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID {
+	ran := now.Intents()
+	for i, e := range before.Intents() {
+		if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && (e.NewRowID == e.RowID || ran[i].vain) || refused[i] {
+			continue
+		}
+		if e.Op != OpInsert {
+			delete(n.ran, idKey{e.Table.Name, ran[i].RowID})
+		}
+		if e.Op == OpDelete {
 			continue
 		}
 		k := idKey{e.Table.Name, e.NewRowID}
 		if id, ok := to[i]; ok {
 			k.id = id
 		}
-		here := n.x.went.final(k, id)
-		n.Again(false)
-		n.ran[idKey{k.table, here}] = n.x.went.final(k, id)
-		n.Again(true)
+		n.ran[idKey{k.table, ran[i].NewRowID}] = n.x.went.final(k, id)
 	}
 }
 
-// Vanish takes the ids from rows that the changes which were run again have
-// deleted on the server, but not here: others had made them children of rows
-// that were deleted.
+// Vanish moves rows that the changes which were run again have put somewhere to
+// where they are now, and takes the ids from those that were deleted on the
+// server, but not here: others had made them children of rows that were deleted.
 func (n *Renumbering) Vanish() error {
-	n.moves = map[idKey]int64{}
+	n.moves, n.given = map[idKey]int64{}, map[idKey]bool{}
 	for k, to := range n.ran {
 		if to != k.id {
 			if err := n.leaves(k, to); err != nil {

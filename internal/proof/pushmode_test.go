@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agentdb/agentdb"
 )
@@ -190,4 +191,86 @@ func TestPushModeKeyToNull(t *testing.T) {
 	p.sync()
 	a.sync()
 	want(t, "rows", fmt.Sprint(a.texts("SELECT coalesce(k, 'NULL') || n || v FROM t ORDER BY n")), "[a0- NULL1late 1 p2late 2]")
+}
+
+// TestPushModeMoved lets others move and delete a row after it got the number
+// that its replica asked for, in a change whose answer was lost.
+func TestPushModeMoved(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		for _, after := range []string{"UPDATE t SET id = 3 WHERE id = 20", "DELETE FROM t WHERE id = 20"} {
+			l := newLabHere(t)
+			a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+			for _, x := range []*agent{a, p} {
+				x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT, v TEXT DEFAULT '-')")
+			}
+			p.exec("INSERT INTO t (id, tok) VALUES (7, 'p')")
+			p.sync()
+			if ddl {
+				p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+			}
+			p.exec("UPDATE t SET id = 20 WHERE id = 7")
+			p.proxy.do(fault{kind: faultDropAnswer})
+			p.fails()
+			a.sync()
+			a.exec(after)
+			a.sync()
+			a.exec("INSERT INTO t (id, tok) VALUES (20, 'a')")
+			a.sync()
+			p.exec("UPDATE t SET v = 'changed' WHERE tok = 'p'")
+			p.sync()
+			p.exec("UPDATE t SET v = 'late' WHERE tok = 'p'")
+			p.sync()
+			a.sync()
+			rows := "[20 a -]"
+			if strings.HasPrefix(after, "UPDATE") {
+				rows = "[20 a - 3 p late]"
+			}
+			want(t, fmt.Sprint("ddl=", ddl, ", ", after), fmt.Sprint(a.texts("SELECT id || ' ' || tok || ' ' || v FROM t ORDER BY tok")), rows)
+		}
+	}
+}
+
+// TestPushModePendingDelete deletes a row that others have moved, and has put
+// another where it is now: one number must not mean both.
+func TestPushModePendingDelete(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT)")
+		}
+		p.exec("INSERT INTO t VALUES (8, 'moved')")
+		p.sync()
+		a.sync()
+		a.exec("UPDATE t SET id = 17")
+		a.sync()
+		if ddl {
+			p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+		}
+		p.exec("INSERT INTO t VALUES (1, 'first')")
+		racing(t, p, "INSERT INTO t VALUES (17, 'new')", "DELETE FROM t WHERE tok = 'moved'")
+		p.sync()
+		a.sync()
+		rows := fmt.Sprint(a.texts("SELECT id || ' ' || tok FROM t ORDER BY tok"))
+		want(t, fmt.Sprint("rows, ddl=", ddl), fmt.Sprint(p.texts("SELECT id || ' ' || tok FROM t ORDER BY tok")), rows)
+		want(t, "tokens", fmt.Sprint(a.texts("SELECT tok FROM t ORDER BY tok")), "[first new]")
+	}
+}
+
+// racing runs statements while a push is on its way, and its answer after them.
+func racing(t *testing.T, p *agent, statements ...string) {
+	t.Helper()
+	p.proxy.do(fault{delay: 150 * time.Millisecond})
+	done := make(chan error)
+	go func() {
+		_, err := p.Sync(bg(t))
+		done <- err
+	}()
+	time.Sleep(50 * time.Millisecond)
+	for _, s := range statements {
+		p.exec(s)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 }

@@ -68,6 +68,7 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 	for i := range list {
 		e.Expect(list[i].ch)
 	}
+	var ran []*change.Change
 	for _, my := range list {
 		if my.id > acked {
 			break
@@ -86,10 +87,13 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		if err := updatePending(c, my.id, kept.Append(nil, change.ViewFull)); err != nil {
 			return done, err
 		}
-		n.Ran(my.id, my.ch, m.results[my.id])
+		ran = append(ran, kept)
 	}
 	n.Again(false)
 	e.Again(false)
+	for i, now := range ran {
+		n.Ran(list[i].id, list[i].ch, now, m.results[list[i].id])
+	}
 	if err := vanish(k, n); err != nil {
 		return done, err
 	}
