@@ -176,3 +176,32 @@ func TestTooLargeToCommit(t *testing.T) {
 	mustSync(t, a)
 	want(t, a, "SELECT id, v FROM tasks", "[[1 fine]]")
 }
+
+// busy is a server that takes no more requests for a while.
+type busy struct{ times int }
+
+func (b *busy) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.times--; b.times >= 0 {
+		_ = r.Body.Close()
+		return &http.Response{StatusCode: http.StatusTooManyRequests, Body: http.NoBody, Header: http.Header{"Retry-After": {"0"}}, Request: r}, nil
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestTooManyRequests: who is told to wait waits, and sends again.
+func TestTooManyRequests(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	f := &busy{times: 3}
+	a := agentAt(t, srv, tmp(t), agentdb.SyncFull, f)
+	runSQL(t, a, tasks)
+	if rep := mustSync(t, a); rep.Pushed == 0 || rep.RoundTrips != 4 {
+		t.Errorf("%+v", rep)
+	}
+	f.times = 100
+	if _, err := a.Sync(t.Context()); !errors.Is(err, agentdb.ErrQuota) {
+		t.Errorf("a server that never takes a request: %v", err)
+	}
+	if f.times < 90 {
+		t.Errorf("it was asked %d times", 100-f.times)
+	}
+}

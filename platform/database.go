@@ -30,6 +30,7 @@ type Parent struct {
 // Configuration is what can be set of a database.
 type Configuration struct {
 	SizeLimit        int64 // bytes; 0: the server's
+	RateLimit        int64 // requests per second; 0: the server's. agentdb only
 	AllowAttach      bool
 	BlockReads       bool
 	BlockWrites      bool
@@ -55,6 +56,7 @@ type databaseJSON struct {
 
 type configurationJSON struct {
 	SizeLimit        size      `json:"size_limit"`
+	RateLimit        int64     `json:"rate_limit"`
 	AllowAttach      bool      `json:"allow_attach"`
 	BlockReads       bool      `json:"block_reads"`
 	BlockWrites      bool      `json:"block_writes"`
@@ -82,7 +84,7 @@ func (d *Database) UnmarshalJSON(b []byte) error {
 
 func (j *configurationJSON) configuration() Configuration {
 	return Configuration{
-		SizeLimit: int64(j.SizeLimit), AllowAttach: j.AllowAttach, BlockReads: j.BlockReads, BlockWrites: j.BlockWrites,
+		SizeLimit: int64(j.SizeLimit), RateLimit: j.RateLimit, AllowAttach: j.AllowAttach, BlockReads: j.BlockReads, BlockWrites: j.BlockWrites,
 		DeleteProtection: j.DeleteProtection, ExpiresAt: j.ExpiresAt, IdleTimeout: time.Duration(j.IdleTimeout),
 	}
 }
@@ -90,6 +92,7 @@ func (j *configurationJSON) configuration() Configuration {
 // Change is what Configure changes of a database; nil is left alone.
 type Change struct {
 	SizeLimit        *int64 // 0: the server's
+	RateLimit        *int64 // requests per second; 0: the server's. agentdb only
 	AllowAttach      *bool
 	BlockReads       *bool
 	BlockWrites      *bool
@@ -109,6 +112,9 @@ func (ch *Change) body() map[string]any {
 	}
 	if ch.SizeLimit != nil {
 		b["size_limit"] = formatSize(*ch.SizeLimit)
+	}
+	if ch.RateLimit != nil {
+		b["rate_limit"] = *ch.RateLimit
 	}
 	if ch.ExpiresAt != nil {
 		b["expires_at"] = ""

@@ -66,7 +66,11 @@ func (s *Server) requestClaims(r *http.Request) (string, catalog.Claims, error) 
 	if err != nil {
 		return "", catalog.Claims{}, err
 	}
-	return s.claims(s.namedDatabase(r), string(token))
+	name, c, err := s.claims(s.namedDatabase(r), string(token))
+	if err == nil {
+		err = s.spend(name, string(token))
+	}
+	return name, c, err
 }
 
 // claims returns the database that a request is for, and what its token says;

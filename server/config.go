@@ -80,6 +80,8 @@ type Limits struct {
 	// MaxUpload is the largest file, in bytes, that the Platform API makes a
 	// database from; 1 GiB by default.
 	MaxUpload int64
+	// Rates bound how often databases and tokens are used. No limits by default.
+	Rates RateLimits
 	// MaxWait is how long a client may wait for news in one request, 50 s by
 	// default; a client that asks for more gets this much.
 	MaxWait time.Duration

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/hrana"
@@ -29,6 +31,7 @@ const (
 	CodeTooLarge     Code = "too_large"    // above a limit on one request
 	CodeQuota        Code = "quota"        // no room left
 	CodeUnsupported  Code = "unsupported"  // the database has what this can't carry
+	CodeLimited      Code = "rate_limited" // too many requests: wait, and try again
 	CodeUnavailable  Code = "unavailable"  // try again in a moment
 	CodeInternal     Code = "internal"     // the server's fault
 )
@@ -54,6 +57,8 @@ func (c Code) status() int {
 		return http.StatusUnprocessableEntity
 	case CodeQuota:
 		return http.StatusInsufficientStorage
+	case CodeLimited:
+		return http.StatusTooManyRequests
 	case CodeUnavailable:
 		return http.StatusServiceUnavailable
 	default:
@@ -67,8 +72,9 @@ const statusGone = 499
 // problem is an error with what a client may know of it.
 type problem struct {
 	code    Code
-	message string // for the client
-	err     error  // for the log; may be nil
+	message string        // for the client
+	err     error         // for the log; may be nil
+	retry   time.Duration // when to try again, of CodeLimited
 }
 
 func (p *problem) Error() string {
@@ -171,6 +177,8 @@ func (p *problem) writeJSON(w http.ResponseWriter, v any) {
 		h.Set("WWW-Authenticate", "Bearer")
 	case CodeUnavailable:
 		h.Set("Retry-After", "1")
+	case CodeLimited:
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retry.Seconds()))))
 	}
 	w.WriteHeader(p.code.status())
 	_, _ = w.Write(body) // the client is gone; there is nobody to tell

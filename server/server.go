@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
 	"log/slog"
@@ -65,6 +66,8 @@ type Server struct {
 	streams  *hrana.Streams
 	mux      *http.ServeMux
 	memory   budget
+	rates    limiter
+	seed     maphash.Seed // of keys of rates
 	live     live
 	requests atomic.Uint64 // the last request's number
 	stopping context.Context
@@ -114,6 +117,7 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 		dbs:    dbs,
 		mux:    http.NewServeMux(),
 		memory: budget{max: cfg.Limits.MaxMemory},
+		seed:   maphash.MakeSeed(),
 		closed: make(chan struct{}),
 		streams: hrana.NewStreams(hrana.Config{
 			Idle: cfg.Limits.TransactionIdle, MaxTransaction: cfg.Limits.TransactionTime, MaxAnswer: int(cfg.Limits.MaxAnswer),
@@ -184,6 +188,9 @@ func (s *Server) platform(w *recorder, r *http.Request) error {
 		if err := checkOrigin(r); err != nil {
 			return err
 		}
+	}
+	if err := s.spendAPI(r); err != nil {
+		return err
 	}
 	if r.ContentLength == 0 {
 		_ = w.ctl.SetReadDeadline(time.Time{})

@@ -81,7 +81,7 @@ func (s *Server) socket(w *recorder, r *http.Request) error {
 		defer close(pings)
 		s.ping(ctx, cancel, ws)
 	}()
-	err = s.readSocket(ctx, w, ws, format, k)
+	err = s.readSocket(ctx, w, ws, format, k, func() error { return s.pace(ctx, hello) })
 	cancel()
 	k.Close()
 	<-pings
@@ -117,7 +117,7 @@ func (s *Server) explainSQL(err error) *hrana.Error {
 }
 
 // readSocket hands the client's messages on until there are no more.
-func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn, format hrana.Format, k *hrana.Socket) error {
+func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn, format hrana.Format, k *hrana.Socket, pace func() error) error {
 	for {
 		_, body, err := ws.Reader(ctx)
 		if err != nil {
@@ -129,6 +129,10 @@ func (s *Server) readSocket(ctx context.Context, w *recorder, ws *websocket.Conn
 			return err
 		}
 		w.in += int64(len(msg))
+		if err := pace(); err != nil {
+			release()
+			return err
+		}
 		need := decodedSize(format, msg)
 		if need > s.cfg.Limits.MaxDecoded || !s.memory.take(need) {
 			release()

@@ -11,6 +11,7 @@ import (
 type dbConfigCmd struct {
 	Name             string    `arg:"" help:"Name of the database."`
 	SizeLimit        *limit    `help:"How large it may grow: 512KiB, 64MiB, 1GiB, or none."`
+	RateLimit        *int64    `help:"How many requests per second it takes, or 0 for what the server allows."`
 	TTL              *lifetime `name:"ttl" help:"Delete it after this time from now: 90m, 24h, 30d, or never."`
 	Idle             *lifetime `help:"Delete it when it was unused for this time, or never."`
 	BlockReads       *bool     `negatable:"" help:"Refuse reads."`
@@ -22,7 +23,7 @@ type dbConfigCmd struct {
 func (d *dbConfigCmd) Run(c *console, r *remote) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	ch := platform.Change{BlockReads: d.BlockReads, BlockWrites: d.BlockWrites, DeleteProtection: d.DeleteProtection}
+	ch := platform.Change{RateLimit: d.RateLimit, BlockReads: d.BlockReads, BlockWrites: d.BlockWrites, DeleteProtection: d.DeleteProtection}
 	if d.SizeLimit != nil {
 		ch.SizeLimit = new(int64(*d.SizeLimit))
 	}
@@ -48,7 +49,7 @@ func (d *dbConfigCmd) Run(c *console, r *remote) error {
 		return err
 	case r.JSON:
 		v := map[string]any{
-			"size_limit": conf.SizeLimit, "block_reads": conf.BlockReads, "block_writes": conf.BlockWrites, "delete_protection": conf.DeleteProtection,
+			"size_limit": conf.SizeLimit, "rate_limit": conf.RateLimit, "block_reads": conf.BlockReads, "block_writes": conf.BlockWrites, "delete_protection": conf.DeleteProtection,
 		}
 		if !conf.ExpiresAt.IsZero() {
 			v["expires_at"] = conf.ExpiresAt
@@ -59,9 +60,16 @@ func (d *dbConfigCmd) Run(c *console, r *remote) error {
 		return c.writeJSON(v)
 	}
 	return c.writeFields(
-		[2]string{"size limit", showLimit(conf.SizeLimit)}, [2]string{"expires", orNever(showTime(conf.ExpiresAt))},
+		[2]string{"size limit", showLimit(conf.SizeLimit)}, [2]string{"rate limit", showRate(conf.RateLimit)}, [2]string{"expires", orNever(showTime(conf.ExpiresAt))},
 		[2]string{"idle timeout", orNever(showSpan(conf.IdleTimeout))}, [2]string{"block reads", yesNo(conf.BlockReads)},
 		[2]string{"block writes", yesNo(conf.BlockWrites)}, [2]string{"delete protection", yesNo(conf.DeleteProtection)})
+}
+
+func showRate(n int64) string {
+	if n == 0 {
+		return "the server's"
+	}
+	return strconv.FormatInt(n, 10) + "/s"
 }
 
 func showSpan(d time.Duration) string {

@@ -41,6 +41,9 @@ type serveCmd struct {
 	MaxTime        time.Duration `default:"30s" help:"Longest time that a request's changes may take to execute."`
 	MaxUpload      byteSize      `default:"1GiB" help:"Largest file that a database is made from."`
 	MaxWait        time.Duration `default:"50s" help:"Longest wait for news in one request."`
+	RateDatabase   rate          `placeholder:"N[:BURST]" help:"Most requests per second for each database, and at once. Default: no limit."`
+	RateToken      rate          `placeholder:"N[:BURST]" help:"The same for each token."`
+	RateOrg        rate          `placeholder:"N[:BURST]" help:"The same for all databases of an organization together."`
 	Retention      lifetime      `default:"never" help:"How long old revisions are kept, for restores, forks and exports: 12h, 30d, or never to drop any."`
 	Shutdown       time.Duration `default:"10s" help:"How long requests under way may go on after SIGTERM."`
 }
@@ -76,6 +79,7 @@ func (s *serveCmd) Run(c *console) error {
 		Limits: server.Limits{
 			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
 			MaxConnections: s.MaxConnections, MaxUpload: int64(s.MaxUpload), MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown,
+			Rates: server.RateLimits{Database: server.Rate(s.RateDatabase), Token: server.Rate(s.RateToken), Organization: server.Rate(s.RateOrg)},
 		},
 	})
 	if err != nil {

@@ -85,6 +85,8 @@ CREATE TABLE usage (
 ) WITHOUT ROWID;
 CREATE INDEX usage_org ON usage (org, day);
 CREATE INDEX usage_day ON usage (day);
+`, `
+ALTER TABLE databases ADD COLUMN rate_limit INTEGER NOT NULL DEFAULT 0;
 `}
 
 // Store is what the server knows of its databases beside their contents:

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"encoding/json"
+	"net/http"
 	"strconv"
 
 	"github.com/agentdb/agentdb/internal/catalog"
@@ -10,6 +11,7 @@ import (
 // configuration is what can be changed of a database; nil is left alone.
 type configuration struct {
 	SizeLimit        json.RawMessage `json:"size_limit"`
+	RateLimit        *int64          `json:"rate_limit"` // requests per second; 0: the server's
 	AllowAttach      *bool           `json:"allow_attach"`
 	BlockReads       *bool           `json:"block_reads"`
 	BlockWrites      *bool           `json:"block_writes"`
@@ -22,6 +24,7 @@ func configurationOf(d *catalog.Database) map[string]any {
 	conf := map[string]any{
 		"size_limit": strconv.FormatInt(d.SizeLimit, 10), "allow_attach": d.AllowAttach, "block_reads": d.BlockReads,
 		"block_writes": d.BlockWrites, "delete_protection": d.Protected, "allowed_ips": []string{},
+		"rate_limit": d.RateLimit,
 	}
 	if !d.Expires.IsZero() {
 		conf["expires_at"] = d.Expires
@@ -67,6 +70,12 @@ func (a *API) configure(c *call) (any, error) {
 			if d.SizeLimit, err = parseSize(req.SizeLimit); err != nil {
 				return err
 			}
+		}
+		if req.RateLimit != nil {
+			if *req.RateLimit < 0 {
+				return fail(http.StatusBadRequest, "rate_limit %d is not a number of requests per second, or 0", *req.RateLimit)
+			}
+			d.RateLimit = *req.RateLimit
 		}
 		if req.ExpiresAt != nil {
 			if d.Expires, err = a.expiry(*req.ExpiresAt, ""); err != nil {

@@ -37,6 +37,7 @@ type databaseJSON struct {
 	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
 	IdleTimeout string     `json:"idle_timeout,omitempty"`
 	SizeLimit   int64      `json:"size_limit,omitempty"` // bytes
+	RateLimit   int64      `json:"rate_limit,omitempty"` // requests per second
 }
 
 // parent is where a fork comes from.
@@ -54,7 +55,7 @@ func (c *call) database(d *catalog.Database) *databaseJSON {
 	j := &databaseJSON{
 		Name: d.Name, DbID: d.ID, Hostname: host, LowName: d.Name, Regions: []string{region}, PrimaryRegion: region, Type: "logical",
 		Version: "agentdb", Group: d.Group, AllowAttach: d.AllowAttach, BlockReads: d.BlockReads, BlockWrites: d.BlockWrites,
-		DeleteProtection: d.Protected, URL: url, CreatedAt: d.Created, SizeLimit: d.SizeLimit,
+		DeleteProtection: d.Protected, URL: url, CreatedAt: d.Created, SizeLimit: d.SizeLimit, RateLimit: d.RateLimit,
 	}
 	if d.Parent != "" {
 		j.Parent = &parent{d.Parent, d.ForkedAt}

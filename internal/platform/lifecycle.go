@@ -67,6 +67,7 @@ func (a *API) fork(c *call, d catalog.Database, s *seed) (catalog.Database, erro
 		return d, err
 	}
 	d.Parent, d.ForkedAt = src.ID, at
+	d.RateLimit = src.RateLimit
 	if d.SizeLimit == 0 {
 		d.SizeLimit = src.SizeLimit
 	}

@@ -284,7 +284,7 @@ var exercise = []struct{ method, path, body string }{
 	{get, "/v1/databases?cursor=b", ""},
 	{get, "/v1/organizations/default/databases/c", ""},
 	{get, "/v1/databases/a/configuration", ""},
-	{patch, "/v1/databases/a/configuration", `{"size_limit":0,"block_reads":false,"expires_at":""}`},
+	{patch, "/v1/databases/a/configuration", `{"size_limit":0,"rate_limit":100,"block_reads":false,"expires_at":""}`},
 	{get, "/v1/databases/b/usage", ""},
 	{get, "/v1/databases/b/stats", ""},
 	{get, "/v1/databases/b/instances", ""},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/change"
@@ -69,11 +70,51 @@ func (r *Replica) post(ctx context.Context, req *wire.Request, rep *Report) (*an
 			return nil, err
 		}
 	}
+	for attempt := 0; resp.StatusCode == http.StatusTooManyRequests && attempt < maxLimited; attempt++ {
+		no := refused(resp)
+		if wait(ctx, resp.Header, attempt) != nil {
+			return nil, no
+		}
+		if token, err = r.token(ctx, false); err != nil {
+			return nil, err
+		}
+		if resp, err = r.roundTrip(ctx, body, token, rep); err != nil {
+			return nil, err
+		}
+	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, refused(resp)
 	}
 	return r.read(ctx, resp, rep)
 }
+
+// A server that takes no more requests for now is asked again so often, and not
+// waited for any longer than this.
+const (
+	maxLimited  = 5
+	longestWait = 10 * time.Second
+)
+
+// wait waits for as long as a server says, and a little longer, so that those who
+// were turned away together don't come back together. It fails if that is too
+// long.
+func wait(ctx context.Context, h http.Header, attempt int) error {
+	after, _ := strconv.Atoi(h.Get("Retry-After"))
+	d := time.Duration(after)*time.Second + backoff(attempt, time.Second)
+	if after < 0 || d > longestWait {
+		return errTooLong
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+var errTooLong = errors.New("too long a wait")
 
 // token returns the token to send, or none. refresh asks for another one.
 func (r *Replica) token(ctx context.Context, refresh bool) (string, error) {
