@@ -157,6 +157,11 @@ func (k *Capture) Before(st *sqlite.Stmt) error {
 		}
 		f.plain = !f.ddl && !f.vacuum && f.pragma == ""
 	}
+	if f.uses++; f.uses == passAfter && k.opt.Guard {
+		if err := k.passGuards(st); err != nil {
+			return err
+		}
+	}
 	if k.renumbered != nil && f.finds && !f.ddl {
 		for _, name := range f.direct {
 			if r := k.schema.find(name); r != nil && r.kind == relTable && !r.skip && !r.NoRowid && r.IPK == "" && len(r.PK) == 0 {

@@ -21,6 +21,8 @@ type facts struct {
 	plain  bool      // was checked, and need not be again
 	view   bool      // direct target is a view
 	vtab   *relation // direct target is a virtual table
+	uses   int       // how often it was run
+	fired
 }
 
 // ddlFacts are what is known of a statement that changes the schema of main.
@@ -33,6 +35,9 @@ type ddlFacts struct {
 	on     string // the table that an index, a trigger or an ALTER TABLE is about
 	module string // of a new virtual table
 }
+
+// fired says which triggers belong to a statement.
+type fired struct{ guards, others bool }
 
 // step is a write by a trigger.
 type step struct{ trigger, table string }
@@ -50,6 +55,8 @@ func (k *Capture) observe(a sqlite.Action) bool {
 	if f == nil {
 		return true
 	}
+	f.guards = f.guards || hasPrefixFold(a.Trigger, guardPrefix)
+	f.others = f.others || a.Trigger != "" && !hasPrefixFold(a.Trigger, guardPrefix)
 	main := a.DB == "main" || a.DB == ""
 	switch a.Code {
 	case sqlite.ActInsert, sqlite.ActUpdate, sqlite.ActDelete:
@@ -136,20 +143,15 @@ func appendNew(list []string, s string) []string {
 	return append(list, s)
 }
 
-// facts returns what is known of a statement, preparing it once more if need
-// be: the authorizer speaks only then.
+// facts returns what is known of a statement.
 func (k *Capture) facts(st *sqlite.Stmt) (*facts, error) {
 	if f, ok := st.Tag.(*facts); ok && f.loaded == k.schema.loaded {
 		return f, nil
 	}
-	f := &facts{loaded: k.schema.loaded}
-	k.gather = f
-	probe, _, err := k.conn.Prepare(st.SQL())
-	k.gather = nil
+	f, err := k.probe(st)
 	if err != nil {
 		return nil, err
 	}
-	probe.Finalize()
 	f.vacuum = isVacuum(st.SQL())
 	if !f.ddl {
 		for _, name := range f.direct {
@@ -163,5 +165,18 @@ func (k *Capture) facts(st *sqlite.Stmt) (*facts, error) {
 		}
 	}
 	st.Tag = f
+	return f, nil
+}
+
+// probe prepares a statement once more: the authorizer speaks only then.
+func (k *Capture) probe(st *sqlite.Stmt) (*facts, error) {
+	f := &facts{loaded: k.schema.loaded}
+	k.gather = f
+	probe, _, err := k.conn.Prepare(st.SQL())
+	k.gather = nil
+	if err != nil {
+		return nil, err
+	}
+	probe.Finalize()
 	return f, nil
 }

@@ -80,6 +80,21 @@ func (k *Capture) guard() error {
 	return k.schema.refresh()
 }
 
+// passAfter is how often a statement is run before it is worth to be compiled
+// without guards.
+const passAfter = 16
+
+// passGuards makes a statement pass the guards if there is no other trigger that
+// it fires: SQLite would open a journal and a frame for every row just to find
+// that there is nothing to run.
+func (k *Capture) passGuards(st *sqlite.Stmt) error {
+	f, err := k.probe(st)
+	if err != nil || !f.guards || f.others {
+		return err
+	}
+	return st.PassTriggers()
+}
+
 // guards returns the guard triggers that there are, with their tables.
 func (k *Capture) guards() (map[string]string, error) {
 	st, err := k.conn.Cached("SELECT name, tbl_name FROM main.sqlite_schema WHERE type='trigger'")

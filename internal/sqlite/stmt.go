@@ -93,6 +93,29 @@ func (c *Conn) prepare(sql string, flags uint32) (*Stmt, string, error) {
 	return s, sql[end:], nil
 }
 
+// PassTriggers compiles a statement that is ready again, with its bindings, so
+// that it fires no triggers but those of the temp database. SQLite compiles it
+// once more by itself, with all triggers, when the schema changes.
+func (s *Stmt) PassTriggers() error {
+	if s.state != stateReady {
+		return s.refuse("PassTriggers")
+	}
+	// DBConfig would make SQLite compile all other statements again.
+	flags := &(*lib.Tsqlite3)(ptr(s.c.db)).Fflags
+	was := *flags & lib.SQLITE_EnableTrigger
+	*flags &^= lib.SQLITE_EnableTrigger
+	defer func() { *flags |= was }()
+	n, _, err := s.c.Prepare(s.text)
+	if err != nil || n == nil {
+		return err
+	}
+	lib.Xsqlite3_transfer_bindings(s.c.tls, s.p, n.p)
+	(*lib.TVdbe)(ptr(n.p)).FaCounter[lib.SQLITE_STMTSTATUS_REPREPARE] = s.Reprepared() + 1
+	s.p, n.p = n.p, s.p
+	n.Finalize()
+	return nil
+}
+
 // keepSQLBuffer is the largest text buffer kept between two prepares.
 const keepSQLBuffer = 64 << 10
 

@@ -347,3 +347,53 @@ func TestDBConfigAndDeferredFKs(t *testing.T) {
 		t.Error("defensive mode has no effect")
 	}
 }
+
+// TestPassTriggers: a statement that passes triggers by keeps its bindings and
+// answers as before, fires what the temp database has, and fires all once the
+// schema has changed.
+func TestPassTriggers(t *testing.T) {
+	c := newConn(t, `CREATE TABLE t(a); CREATE TABLE log(x); CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES('main'); END;
+		CREATE TEMP TRIGGER tt AFTER INSERT ON t BEGIN INSERT INTO log VALUES('temp'); END`)
+	s := cached(t, c, "INSERT INTO t VALUES(?1) RETURNING a AS same, rowid")
+	run := func(logs string) {
+		t.Helper()
+		step(t, s)
+		if s.ColumnText(0) != "bound" || s.ColumnName(0) != "same" || s.ColumnCount() != 2 {
+			t.Errorf("%s: %q as %q", logs, s.ColumnText(0), s.ColumnName(0))
+		}
+		if err := s.PassTriggers(); err == nil {
+			t.Error("passed between two rows")
+		}
+		must(t, s.Reset())
+		got, err := c.QueryText("SELECT group_concat(x) FROM (SELECT x FROM log ORDER BY x)")
+		must(t, err)
+		if got != logs {
+			t.Errorf("logged %s, want %s", got, logs)
+		}
+		exec(t, c, "DELETE FROM log")
+	}
+	must(t, s.BindText(1, "bound"))
+	run("main,temp")
+	seen := s.Reprepared()
+	must(t, s.PassTriggers())
+	if s.Reprepared() == seen {
+		t.Error("nobody can tell that it was compiled again")
+	}
+	run("temp")
+	run("temp")
+	exec(t, c, "INSERT INTO t VALUES(1)")
+	exec(t, c, "CREATE TABLE other(x)")
+	run("main,main,temp,temp")
+	must(t, s.PassTriggers())
+	exec(t, c, "DROP TABLE t")
+	if _, err := s.Step(); err == nil {
+		t.Error("a table that is gone was written")
+	}
+	must(t, c.DBConfig(sqlite.ConfigEnableTrigger, false))
+	o := cached(t, c, "INSERT INTO other VALUES(1)")
+	must(t, o.PassTriggers())
+	exec(t, c, "CREATE TRIGGER tr AFTER INSERT ON other BEGIN INSERT INTO log VALUES('other'); END; INSERT INTO other VALUES(2)")
+	if n := queryInt(t, c, "SELECT count(*) FROM log"); n != 0 {
+		t.Error("triggers are on again")
+	}
+}
