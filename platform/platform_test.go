@@ -283,10 +283,13 @@ func TestTokens(t *testing.T) {
 	if until := must[time.Time](t)(second.APITokens.Validate(ctx)); time.Until(until) > time.Hour || time.Until(until) < 50*time.Minute {
 		t.Errorf("good until %v", until)
 	}
+	if third, _, err := second.APITokens.Create(ctx, "third", 0); err != nil || time.Until(third.ExpiresAt) > time.Hour {
+		t.Errorf("made with a token of an hour: %+v, %v", third, err)
+	}
 	if until := must[time.Time](t)(api.APITokens.Validate(ctx)); !until.IsZero() {
 		t.Errorf("good until %v", until)
 	}
-	if l := must[[]platform.APIToken](t)(second.APITokens.List(ctx)); len(l) != 2 {
+	if l := must[[]platform.APIToken](t)(second.APITokens.List(ctx)); len(l) != 3 {
 		t.Errorf("%+v", l)
 	}
 	if err := api.APITokens.Revoke(ctx, "second"); err != nil {

@@ -70,16 +70,20 @@ func (s *APITokens) List(ctx context.Context) ([]APIToken, error) {
 	return ans.Tokens, err
 }
 
-// Create makes a token that is good for so long, or for ever if that is 0. The
-// secret is not kept anywhere else. An expiration is agentdb only.
+// Create makes a token that is good for so long, or as long as the client's own
+// if that is 0. One that outlives the client's own is refused. The secret is not
+// kept anywhere else. An expiration is agentdb only.
 func (s *APITokens) Create(ctx context.Context, name string, expiration time.Duration) (t APIToken, secret string, err error) {
 	r := &request{method: http.MethodPost, path: join("auth/api-tokens", name)}
 	if expiration > 0 {
 		r.query = url.Values{"expiration": {formatSpan(expiration)}}
 	}
-	var ans struct{ ID, Name, Token string }
+	var ans struct {
+		APIToken
+		Token string
+	}
 	err = s.c.call(ctx, r, &ans)
-	return APIToken{ID: ans.ID, Name: ans.Name}, ans.Token, err
+	return ans.APIToken, ans.Token, err
 }
 
 // Revoke voids a token.

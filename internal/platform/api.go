@@ -98,6 +98,7 @@ type call struct {
 	org    string
 	user   string
 	role   catalog.Role
+	until  time.Time // when the caller's API token ends; zero: never
 	params map[string]string
 	audit  map[string]any // for the entry in the audit log
 }
@@ -241,7 +242,7 @@ func (a *API) authenticate(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.user = t.Username
+	c.user, c.until = t.Username, t.Expires
 	return nil
 }
 

@@ -78,6 +78,6 @@ var operations = map[string]operation{
 	"GET auth/validate":              {id: "validateToken", out: "Validity"},
 	"GET auth/api-tokens":            {id: "listAPITokens", out: "APITokens"},
 	"GET auth/api-tokens/validate":   {id: "validateAPIToken", out: "Validity"},
-	"POST auth/api-tokens/{token}":   {id: "createAPIToken", query: "expiration", out: "NewAPIToken", out2: "NewAPITokenValue", fails: "409"},
+	"POST auth/api-tokens/{token}":   {id: "createAPIToken", query: "expiration", out: "NewAPIToken", out2: "NewAPITokenValue", fails: "403 409"},
 	"DELETE auth/api-tokens/{token}": {id: "revokeAPIToken", out: "RevokedAPIToken", fails: "404"},
 }

@@ -90,16 +90,21 @@ func (a *API) listAPITokens(c *call) (any, error) {
 	}
 	list := []any{}
 	for _, t := range tokens {
-		j := map[string]any{"id": t.ID, "dbId": t.ID, "name": t.Name, "created_at": t.Created}
-		if !t.Expires.IsZero() {
-			j["expires_at"] = t.Expires
-		}
-		list = append(list, j)
+		list = append(list, apiTokenJSON(&t))
 	}
 	return map[string]any{"tokens": list}, nil
 }
 
-// createAPIToken answers in the form of the first version of the API, or in that
+func apiTokenJSON(t *catalog.APIToken) map[string]any {
+	j := map[string]any{"id": t.ID, "dbId": t.ID, "name": t.Name, "created_at": t.Created}
+	if !t.Expires.IsZero() {
+		j["expires_at"] = t.Expires
+	}
+	return j
+}
+
+// createAPIToken makes a token of the caller's. It ends with the caller's own at
+// the latest, or stealing one would be having it for good. It answers in the form of the first version of the API, or in that
 // of the second, which Turso's command line reads.
 func (a *API) createAPIToken(c *call) (any, error) {
 	life, err := parseLifetime(c.URL.Query().Get("expiration"))
@@ -110,8 +115,14 @@ func (a *API) createAPIToken(c *call) (any, error) {
 	if len(t.Name) > 128 {
 		return nil, fail(http.StatusBadRequest, "the name of an API token has at most 128 bytes")
 	}
-	if life > 0 {
+	switch {
+	case life > 0:
 		t.Expires = a.cfg.Now().Add(life)
+	case c.URL.Query().Get("expiration") == "":
+		t.Expires = c.until
+	}
+	if !c.until.IsZero() && (t.Expires.IsZero() || t.Expires.After(c.until)) {
+		return nil, fail(http.StatusForbidden, "the API token of this request ends at %s: it can't make one that outlives it", c.until.Format(time.RFC3339))
 	}
 	t, secret, err := a.cfg.Store.CreateAPIToken(c.Context(), t)
 	if errors.Is(err, catalog.ErrExists) {
@@ -121,10 +132,13 @@ func (a *API) createAPIToken(c *call) (any, error) {
 		return nil, err
 	}
 	c.auditToken(&t)
+	j := apiTokenJSON(&t)
 	if c.second() {
-		return map[string]any{"token": map[string]any{"id": t.ID, "name": t.Name, "value": string(secret)}}, nil
+		j["value"] = string(secret)
+		return map[string]any{"token": j}, nil
 	}
-	return map[string]any{"id": t.ID, "name": t.Name, "token": string(secret)}, nil
+	j["token"] = string(secret)
+	return j, nil
 }
 
 func (a *API) revokeAPIToken(c *call) (any, error) {
