@@ -39,6 +39,10 @@ type Config struct {
 	// bounds how far back a database can be restored, forked or exported, and
 	// how long a replica may stay away before it gets a snapshot.
 	Retention time.Duration
+	// ExpiredExport is a directory that databases are exported to, as files
+	// NAME-ID.db, before they are deleted because their time is over. By default
+	// they are deleted.
+	ExpiredExport string
 	// Logger gets one line per request at level info. None by default.
 	Logger *slog.Logger
 	// Limits protect the server and its tenants from one another.

@@ -76,7 +76,7 @@ func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
 		Store: d.catalog, Key: key, Databases: d.Manager, Logger: cfg.Logger, UploadDir: filepath.Join(cfg.DataDir, uploadDir),
 		Org: cfg.Organization, Domain: cfg.Domain, Open: cfg.Dev,
 		Backup:    func(ctx context.Context) (string, error) { return d.backup(ctx, cfg.DataDir, time.Now()) },
-		MaxUpload: cfg.Limits.MaxUpload,
+		MaxUpload: cfg.Limits.MaxUpload, ExpiredExport: cfg.ExpiredExport,
 	})
 	if err != nil {
 		return err

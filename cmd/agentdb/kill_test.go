@@ -148,13 +148,14 @@ func TestKillPlatform(t *testing.T) {
 	}
 }
 
-func startServer(t *testing.T, addr, data string) *exec.Cmd {
+func startServer(t *testing.T, addr, data string, more ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, "serve", "--dev", "--listen", addr, "--data", data, "--log-level", "error")
+	args := append([]string{"serve", "--dev", "--listen", addr, "--data", data, "--log-level", "error"}, more...)
+	cmd := exec.Command(exe, args...)
 	cmd.Env = append(os.Environ(), "AGENTDB_TEST_MAIN=1")
 	cmd.Stderr = t.Output()
 	if err := cmd.Start(); err != nil {

@@ -45,6 +45,7 @@ type serveCmd struct {
 	RateToken      rate          `placeholder:"N[:BURST]" help:"The same for each token."`
 	RateOrg        rate          `placeholder:"N[:BURST]" help:"The same for all databases of an organization together."`
 	Retention      lifetime      `default:"never" help:"How long old revisions are kept, for restores, forks and exports: 12h, 30d, or never to drop any."`
+	ExpiredExport  string        `type:"path" placeholder:"DIR" help:"Export databases to files here before they are deleted because their time is over."`
 	Shutdown       time.Duration `default:"10s" help:"How long requests under way may go on after SIGTERM."`
 }
 
@@ -68,14 +69,15 @@ func (s *serveCmd) Run(c *console) error {
 		return errors.Join(err, ln.Close())
 	}
 	srv, err := server.New(server.Config{
-		TLS:          secure,
-		Issuers:      s.issuers(),
-		Retention:    time.Duration(s.Retention),
-		DataDir:      s.Data,
-		Dev:          s.Dev,
-		Domain:       s.Domain,
-		Organization: s.Org,
-		Logger:       s.logger(c.err),
+		TLS:           secure,
+		Issuers:       s.issuers(),
+		Retention:     time.Duration(s.Retention),
+		ExpiredExport: s.ExpiredExport,
+		DataDir:       s.Data,
+		Dev:           s.Dev,
+		Domain:        s.Domain,
+		Organization:  s.Org,
+		Logger:        s.logger(c.err),
 		Limits: server.Limits{
 			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
 			MaxConnections: s.MaxConnections, MaxUpload: int64(s.MaxUpload), MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown,

@@ -14,7 +14,7 @@ import (
 type State uint8
 
 // The states. What a crash leaves creating or deleting is removed at the next
-// start.
+// start; what is expired stays so until it is exported, if it is to be.
 const (
 	// StateReady: it can be used.
 	StateReady State = iota
@@ -22,6 +22,8 @@ const (
 	StateCreating
 	// StateDeleting: it is being removed.
 	StateDeleting
+	// StateExpired: its time is over, and it will be removed.
+	StateExpired
 )
 
 // Database is what the catalog keeps of a database.
@@ -153,14 +155,14 @@ func (s *Store) AllDatabases(after string, n int) ([]Database, error) {
 	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE name > ? ORDER BY name LIMIT ?", after, n)
 }
 
-// Unfinished returns the databases that are being created or deleted.
+// Unfinished returns the databases that are not ready.
 func (s *Store) Unfinished() ([]Database, error) {
 	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE state > 0")
 }
 
 // Expired returns the databases whose time is over.
-func (s *Store) Expired(now time.Time, n int) ([]Database, error) {
-	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE expires > 0 AND expires <= ? AND state = 0 ORDER BY expires LIMIT ?", now, n)
+func (s *Store) Expired(now time.Time) ([]Database, error) {
+	return list(s, scanDatabase, "SELECT "+databaseColumns+" FROM databases WHERE expires > 0 AND expires <= ? AND state = 0 ORDER BY expires", now)
 }
 
 // WithIdle returns the databases that are removed when they are idle.

@@ -47,6 +47,9 @@ type Config struct {
 	UploadDir string // for what is uploaded; emptied by New
 	Org       string // the organisation of requests that name none
 	Domain    string // databases are at NAME.Domain; "": below the host of the request
+	// ExpiredExport is the directory that expired databases are exported to before
+	// they are deleted; "": they are not.
+	ExpiredExport string
 	// Backup writes a backup of the server and returns its path there.
 	Backup func(context.Context) (string, error)
 	// Open lets everybody in as the first owner, for a server that asks for no

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/tenant"
@@ -141,6 +140,9 @@ func (a *API) Recover(ctx context.Context) error {
 		return fmt.Errorf("platform: recover: %w", err)
 	}
 	for i := range unfinished {
+		if unfinished[i].State == catalog.StateExpired {
+			continue // Expire goes on with it
+		}
 		if err := a.wipe(ctx, &unfinished[i]); err != nil {
 			return fmt.Errorf("platform: recover %s: %w", unfinished[i].Name, err)
 		}
@@ -234,96 +236,4 @@ func (n *names) peek() string {
 
 func (n *names) pop() {
 	n.after, n.page = n.page[0], n.page[1:]
-}
-
-// sweepEvery is how often expired databases are looked for. That their time is
-// over is seen by every request.
-const sweepEvery = 10 * time.Second
-
-// sweep adopts databases, and removes expired ones, until ctx ends.
-func (a *API) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-a.adopt:
-			if err := a.adoptOrphans(ctx); err != nil && ctx.Err() == nil {
-				a.cfg.Logger.Error("platform: add databases to the catalog", "err", err)
-			}
-			continue
-		case <-tick.C:
-		}
-		if err := errors.Join(a.keepUsage(ctx), a.Expire(ctx), a.dropUploads()); err != nil && ctx.Err() == nil {
-			a.cfg.Logger.Error("platform: keep usage, remove what has expired", "err", err)
-		}
-	}
-}
-
-// Expire removes the databases whose time is over, and those that nobody has
-// used for as long as they say.
-func (a *API) Expire(ctx context.Context) error {
-	for {
-		list, err := a.cfg.Store.Expired(a.cfg.Now(), 100)
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
-			break
-		}
-		for i := range list {
-			if err := a.expire(ctx, &list[i], "removed an expired database"); err != nil {
-				return err
-			}
-		}
-	}
-	list, err := a.cfg.Store.WithIdle()
-	if err != nil {
-		return err
-	}
-	for i := range list {
-		if d := &list[i]; a.idleFor(d) > d.Idle {
-			if err := a.expire(ctx, d, "removed a database that was idle for "+d.Idle.String()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (a *API) expire(ctx context.Context, d *catalog.Database, says string) error {
-	if err := a.remove(ctx, d); errors.Is(err, catalog.ErrNotFound) {
-		return nil // somebody else has deleted it
-	} else if err != nil {
-		return fmt.Errorf("%s: %w", d.Name, err)
-	}
-	a.mu.Lock()
-	delete(a.used, d.Name)
-	a.mu.Unlock()
-	return a.cfg.Store.Audit(ctx, catalog.AuditEntry{
-		Org: d.Org, Code: "db-expire", Message: says, Origin: "server", Author: "server",
-		Data: fmt.Appendf(nil, "{%q:%q}", "database", d.Name),
-	})
-}
-
-// Used notes that a database is being used.
-func (a *API) Used(name string) {
-	a.mu.Lock()
-	a.used[name] = a.cfg.Now()
-	a.mu.Unlock()
-}
-
-// idleFor returns for how long a database was not used. Nothing is known of the
-// time before the server's start.
-func (a *API) idleFor(d *catalog.Database) time.Duration {
-	a.mu.Lock()
-	last := a.used[d.Name]
-	a.mu.Unlock()
-	for _, t := range []time.Time{a.started, d.Created} {
-		if t.After(last) {
-			last = t
-		}
-	}
-	return a.cfg.Now().Sub(last)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/catalog"
@@ -54,7 +55,10 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	a.stop = stop
 	go func() {
 		defer close(a.done)
+		var both sync.WaitGroup
+		both.Go(func() { a.adoption(background) })
 		a.sweep(background)
+		both.Wait()
 	}()
 	return a, nil
 }
