@@ -181,7 +181,7 @@ func (n *Renumbering) Pending(c *Change) {
 }
 
 // walk follows ids that are used again: a row inserted later with the id of
-// one that was to move is another row.
+// one that was to move, or that got that id, is another row.
 func (n *Renumbering) walk(e *Event) {
 	if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID {
 		return
@@ -189,9 +189,11 @@ func (n *Renumbering) walk(e *Event) {
 	k, now := idKey{e.Table.Name, e.RowID}, idKey{e.Table.Name, e.NewRowID}
 	to, moves := n.moves[k]
 	refused := n.refused[k]
-	delete(n.moves, k)
-	delete(n.refused, k)
-	delete(n.kept, k)
+	for _, id := range []idKey{k, now} {
+		delete(n.moves, id)
+		delete(n.refused, id)
+		delete(n.kept, id)
+	}
 	if e.Op != OpUpdate {
 		return
 	}

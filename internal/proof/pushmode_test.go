@@ -257,6 +257,33 @@ func TestPushModePendingDelete(t *testing.T) {
 	}
 }
 
+// TestPushModeIntoPlace gives a row the number that another replica's row has
+// left, which the push replica doesn't know of.
+func TestPushModeIntoPlace(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT)")
+		}
+		a.exec("INSERT INTO t VALUES (37, 'a')")
+		a.sync()
+		p.exec("INSERT INTO t VALUES (74, 'p')")
+		p.sync()
+		a.sync()
+		a.exec("UPDATE t SET id = 2 WHERE tok = 'a'")
+		a.sync()
+		if ddl {
+			p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+		}
+		p.exec("UPDATE t SET id = 37 WHERE tok = 'p'")
+		p.sync()
+		a.sync()
+		want(t, "rows", fmt.Sprint(a.texts("SELECT id || ' ' || tok FROM t ORDER BY tok")), "[2 a 37 p]")
+		want(t, fmt.Sprint("its own row, ddl=", ddl), fmt.Sprint(p.texts("SELECT id || ' ' || tok FROM t")), "[37 p]")
+	}
+}
+
 // racing runs statements while a push is on its way, and its answer after them.
 func racing(t *testing.T, p *agent, statements ...string) {
 	t.Helper()
