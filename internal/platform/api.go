@@ -45,8 +45,10 @@ type Config struct {
 	Databases Databases
 	Logger    *slog.Logger
 	UploadDir string // for what is uploaded; emptied by New
-	Org       string // the organisation of requests that name none
-	Domain    string // databases are at NAME.Domain; "": below the host of the request
+	// Org is the organisation of requests that name none, "" for DefaultOrg. If it
+	// isn't empty the host NAME-Org is the database NAME, too.
+	Org    string
+	Domain string // databases are at NAME.Domain; "": below the host of the request
 	// ExpiredExport is the directory that expired databases are exported to before
 	// they are deleted; "": they are not.
 	ExpiredExport string
@@ -68,6 +70,7 @@ type API struct {
 	done   chan struct{} // closed when the background work has ended
 
 	document json.RawMessage // OpenAPI
+	suffix   string          // of names in hosts that is not the database's; see Config.Org
 
 	started  time.Time
 	adopt    chan struct{} // tells that there are orphans

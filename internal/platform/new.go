@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -25,10 +24,13 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	if cfg.MaxUpload <= 0 {
 		cfg.MaxUpload = 1 << 30
 	}
+	suffix := ""
 	if cfg.Org == "" {
 		cfg.Org = catalog.DefaultOrg
+	} else {
+		suffix = "-" + cfg.Org
 	}
-	a := &API{cfg: cfg, done: make(chan struct{}), started: cfg.Now(), used: map[string]time.Time{}, adopt: make(chan struct{}, 1)}
+	a := &API{cfg: cfg, suffix: suffix, done: make(chan struct{}), started: cfg.Now(), used: map[string]time.Time{}, adopt: make(chan struct{}, 1)}
 	a.routes = a.table()
 	for _, rt := range a.routes {
 		if rt.path != "" {
@@ -89,26 +91,4 @@ func (c *call) base() string {
 		scheme = "https"
 	}
 	return scheme + "://" + c.Host
-}
-
-// addresses returns where a client finds a database: its host, and a URL. An
-// address without a name has no names below it, so that the path has to do.
-func (c *call) addresses(name string) (host, url string) {
-	url = c.base() + "/db/" + name
-	h, port, err := net.SplitHostPort(c.Host)
-	if err != nil {
-		h, port = c.Host, ""
-	}
-	switch ip := net.ParseIP(strings.Trim(h, "[]")); {
-	case c.api.cfg.Domain != "":
-		h = c.api.cfg.Domain
-	case ip != nil && ip.IsLoopback():
-		h = "localhost"
-	case ip != nil:
-		return c.Host + "/db/" + name, url
-	}
-	if host = name + "." + h; port != "" {
-		host = net.JoinHostPort(host, port)
-	}
-	return host, url
 }
