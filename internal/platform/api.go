@@ -79,6 +79,7 @@ type API struct {
 	mu      sync.Mutex           // guards what follows
 	used    map[string]time.Time // when databases with an idle time were used last
 	orphans []string             // databases that the catalog may not have yet
+	claimed map[string]bool      // IDs of databases that somebody is creating or deleting
 }
 
 // maxBody is the largest request body but for uploads, in bytes.

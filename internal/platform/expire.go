@@ -33,7 +33,7 @@ func (a *API) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
-		if err := errors.Join(a.keepUsage(ctx), a.Expire(ctx), a.dropUploads()); err != nil && ctx.Err() == nil {
+		if err := errors.Join(a.keepUsage(ctx), a.CleanUp(ctx), a.Expire(ctx), a.dropUploads()); err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Error("platform: keep usage, remove what has expired", "err", err)
 		}
 		select {

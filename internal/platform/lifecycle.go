@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/google/uuid"
+
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/tenant"
 )
@@ -16,6 +18,9 @@ import (
 // all, see Recover.
 func (a *API) create(c *call, d catalog.Database, s *seed) (catalog.Database, error) {
 	ctx := c.Context()
+	d.ID = uuid.NewString()
+	a.claim(d.ID)
+	defer a.release(d.ID)
 	if s == nil {
 		return a.createWith(ctx, d, func() error { return a.cfg.Databases.Create(ctx, d.Name) })
 	}
@@ -77,6 +82,9 @@ func (a *API) fork(c *call, d catalog.Database, s *seed) (catalog.Database, erro
 // leaves nothing.
 func (a *API) createWith(ctx context.Context, d catalog.Database, make func() error) (catalog.Database, error) {
 	made, err := a.cfg.Store.CreateDatabase(ctx, d)
+	if errors.Is(err, catalog.ErrExists) && a.freed(ctx, d.Name) {
+		made, err = a.cfg.Store.CreateDatabase(ctx, d)
+	}
 	if err != nil {
 		return d, err
 	}
@@ -85,7 +93,7 @@ func (a *API) createWith(ctx context.Context, d catalog.Database, make func() er
 		if errors.Is(err, tenant.ErrExists) { // without the catalog knowing of it: it is somebody's
 			return made, errors.Join(err, a.cfg.Store.RemoveDatabase(clean, made.Name, made.ID))
 		}
-		return made, errors.Join(err, a.remove(clean, &made))
+		return made, errors.Join(err, a.removeClaimed(clean, &made))
 	}
 	return made, nil
 }
@@ -95,28 +103,101 @@ func (a *API) finish(ctx context.Context, d catalog.Database) (catalog.Database,
 	clean := context.WithoutCancel(ctx)
 	ready, err := a.cfg.Store.UpdateDatabase(clean, d.Name, d.ID, func(d *catalog.Database) error { d.State = catalog.StateReady; return nil })
 	if err != nil {
-		return d, errors.Join(err, a.remove(clean, &d))
+		return d, errors.Join(err, a.removeClaimed(clean, &d))
 	}
 	return ready, nil
 }
 
-// remove deletes a database: nobody can use it from the first step on, and a
-// crash after that is taken up by Recover. It goes on when the client leaves. Of
-// several at once one deletes, and the others find nothing: once the first is
-// done the name may be another database's.
+// claim makes the caller the one who creates or deletes the database with an ID
+// until release; false if it is somebody else.
+func (a *API) claim(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.claimed[id] {
+		return false
+	}
+	a.claimed[id] = true
+	return true
+}
+
+func (a *API) release(id string) {
+	a.mu.Lock()
+	delete(a.claimed, id)
+	a.mu.Unlock()
+}
+
+// remove deletes a database: nobody can use it from the first step on, and what
+// a failure or a crash leaves after that is taken up by CleanUp or Recover. It
+// goes on when the client leaves. Of several at once one deletes, and the others
+// find nothing: once the first is done the name may be another database's.
 func (a *API) remove(ctx context.Context, d *catalog.Database) error {
-	ctx = context.WithoutCancel(ctx)
-	_, err := a.cfg.Store.UpdateDatabase(ctx, d.Name, d.ID, func(d *catalog.Database) error {
-		if d.State == catalog.StateDeleting {
-			return catalog.ErrNotFound
-		}
-		d.State = catalog.StateDeleting
-		return nil
-	})
+	if !a.claim(d.ID) {
+		return catalog.ErrNotFound
+	}
+	defer a.release(d.ID)
+	return a.removeClaimed(context.WithoutCancel(ctx), d)
+}
+
+func (a *API) removeClaimed(ctx context.Context, d *catalog.Database) error {
+	_, err := a.cfg.Store.UpdateDatabase(ctx, d.Name, d.ID, func(d *catalog.Database) error { d.State = catalog.StateDeleting; return nil })
 	if err != nil {
 		return err
 	}
 	return a.wipe(ctx, d)
+}
+
+// CleanUp removes databases whose creation or deletion has failed half-way.
+func (a *API) CleanUp(ctx context.Context) error {
+	unfinished, err := a.cfg.Store.Unfinished()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range unfinished {
+		if d := &unfinished[i]; d.State != catalog.StateExpired {
+			errs = append(errs, a.resume(ctx, d.Name, d.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// freed reports whether a name is free after all, once what has failed of its
+// last database's creation or deletion is done.
+func (a *API) freed(ctx context.Context, name string) bool {
+	d, err := a.cfg.Store.Database(name)
+	if err == nil && (d.State == catalog.StateReady || d.State == catalog.StateExpired) {
+		return false
+	}
+	if err == nil {
+		err = a.resume(ctx, name, d.ID)
+	}
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+		a.cfg.Logger.ErrorContext(ctx, "platform: free a name", "database", name, "err", err)
+		return false
+	}
+	return true
+}
+
+// resume removes a database that was left half-made or half-deleted, unless
+// somebody is at it.
+func (a *API) resume(ctx context.Context, name, id string) error {
+	if !a.claim(id) {
+		return nil
+	}
+	defer a.release(id)
+	d, err := a.cfg.Store.Database(name)
+	switch {
+	case errors.Is(err, catalog.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case d.ID != id || d.State != catalog.StateCreating && d.State != catalog.StateDeleting:
+		return nil // it came to its end meanwhile
+	}
+	if err := a.removeClaimed(context.WithoutCancel(ctx), &d); err != nil {
+		return fmt.Errorf("delete %s: %w", name, err)
+	}
+	return nil
 }
 
 // wipe deletes a database that is marked so.
@@ -143,8 +224,8 @@ func (a *API) Recover(ctx context.Context) error {
 		if unfinished[i].State == catalog.StateExpired {
 			continue // Expire goes on with it
 		}
-		if err := a.wipe(ctx, &unfinished[i]); err != nil {
-			return fmt.Errorf("platform: recover %s: %w", unfinished[i].Name, err)
+		if err := a.wipe(ctx, &unfinished[i]); err != nil { // CleanUp tries again
+			a.cfg.Logger.ErrorContext(ctx, "platform: recover", "database", unfinished[i].Name, "err", err)
 		}
 	}
 	ids := map[string]string{}

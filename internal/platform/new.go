@@ -30,7 +30,7 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	} else {
 		suffix = "-" + cfg.Org
 	}
-	a := &API{cfg: cfg, suffix: suffix, done: make(chan struct{}), started: cfg.Now(), used: map[string]time.Time{}, adopt: make(chan struct{}, 1)}
+	a := &API{cfg: cfg, suffix: suffix, done: make(chan struct{}), started: cfg.Now(), used: map[string]time.Time{}, claimed: map[string]bool{}, adopt: make(chan struct{}, 1)}
 	a.routes = a.table()
 	for _, rt := range a.routes {
 		if rt.path != "" {
