@@ -26,7 +26,7 @@ func (f *fixture) log(t *testing.T, org string) []catalog.AuditEntry {
 // the audit log with its code, once it was asked for.
 func TestEveryChangeIsAudited(t *testing.T) {
 	f := newFixture(t, withBackup)
-	f.exercise(t)
+	f.exercise(t, nil)
 	entries := f.log(t, catalog.DefaultOrg)
 	for i := range 100 { // of the organisation that was deleted
 		entries = append(entries, f.log(t, fmt.Sprintf("second#%d", i))...)

@@ -3,6 +3,7 @@ package platform
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,32 @@ func (rt *route) misjudges(r catalog.Role, a answer) string {
 		return says
 	}
 	return ""
+}
+
+// TestLeastRole makes every request that can succeed, about what there is: every
+// role below the route's is refused, and changes nothing, since that role itself
+// then does it.
+func TestLeastRole(t *testing.T) {
+	f := newFixture(t, withBackup)
+	tokens := map[catalog.Role]string{}
+	for r := catalog.RoleViewer; r <= catalog.RoleOwner; r++ {
+		tokens[r] = f.member(t, r)
+	}
+	f.exercise(t, func(rt *route, path, owner string) []string {
+		if rt.global || strings.Contains(path, "/second") { // of which the owner alone is a member
+			return []string{owner}
+		}
+		var all []string
+		for r := catalog.RoleViewer; r <= rt.role; r++ {
+			all = append(all, tokens[r])
+		}
+		return all
+	})
+	for _, rt := range f.routes {
+		if op := operations[rt.method+" "+rt.path]; !f.contract.met[strings.ToLower(rt.method)+" "+rt.template("/v1")] {
+			t.Errorf("nobody did %s", op.id)
+		}
+	}
 }
 
 // TestEveryRouteHasARole: the matrix above is as good as its table. Nothing of an
