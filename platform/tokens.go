@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -22,7 +23,11 @@ const (
 type TokenOptions struct {
 	Access     Access        // Default AccessFull
 	Expiration time.Duration // in whole seconds. Default 0: it never expires
-	Subject    string        // whom it is for. Default "": it doesn't say. agentdb only
+	// Tables are what may be done with which tables, each as TABLE:ACTION,… with
+	// data_read, data_add, data_update and data_delete; the table may be all.
+	// Default: everything that Access allows, with all tables.
+	Tables  []string
+	Subject string // whom it is for. Default "": it doesn't say. agentdb only
 }
 
 func (o *TokenOptions) query() url.Values {
@@ -45,10 +50,42 @@ func (o *TokenOptions) query() url.Values {
 	return q
 }
 
+// permission is what may be done with tables; none are all tables.
+type permission struct {
+	Tables  []string `json:"t"`
+	Actions []string `json:"a"`
+}
+
+func (o *TokenOptions) body() any {
+	var list []permission
+	for _, p := range o.Tables {
+		table, actions := p, ""
+		if i := strings.LastIndexByte(p, ':'); i >= 0 {
+			table, actions = p[:i], p[i+1:]
+		}
+		switch {
+		case strings.HasPrefix(actions, "data_"):
+		case table == "read":
+			table, actions = actions, "data_read"
+		case table == "push":
+			table, actions = actions, "data_add,data_update,data_delete"
+		}
+		one := permission{Tables: []string{table}, Actions: strings.Split(actions, ",")}
+		if table == "all" {
+			one.Tables = nil
+		}
+		list = append(list, one)
+	}
+	if list == nil {
+		return struct{}{}
+	}
+	return map[string]any{"fine_grained_permissions": list}
+}
+
 // token makes a token for a database or a group.
 func (c *conn) token(ctx context.Context, path string, o TokenOptions) (string, error) {
 	var ans struct{ JWT string }
-	err := c.call(ctx, &request{method: http.MethodPost, path: path, query: o.query(), json: struct{}{}}, &ans)
+	err := c.call(ctx, &request{method: http.MethodPost, path: path, query: o.query(), json: o.body()}, &ans)
 	return ans.JWT, err
 }
 

@@ -16,6 +16,7 @@ import (
 type grant struct {
 	access tenant.Access
 	create bool // create the database if there is none
+	scope  *tenant.Scope
 }
 
 // authorizeSync returns the database that a sync is for, and what it may do
@@ -23,12 +24,15 @@ type grant struct {
 func (s *Server) authorizeSync(r *http.Request) (string, grant, error) {
 	name, c, err := s.requestClaims(r)
 	var g grant
+	if err == nil {
+		g.scope, err = scopeOf(c)
+	}
 	if c.Access.CanPull() {
 		g.access |= tenant.AccessPull
 	}
 	if c.Access.CanPush() {
 		g.access |= tenant.AccessPush
-		g.create = true
+		g.create = g.scope == nil
 	}
 	return name, g, err
 }
@@ -45,14 +49,30 @@ func (s *Server) authorizeSQL(r *http.Request) (string, tenant.SessionConfig, er
 
 // sqlAccess returns what claims allow a SQL client.
 func sqlAccess(c catalog.Claims) (tenant.SessionConfig, error) {
+	scope, err := scopeOf(c)
+	if err != nil {
+		return tenant.SessionConfig{}, err
+	}
 	switch c.Access {
 	case catalog.AccessFull:
-		return tenant.SessionConfig{Write: true, Create: true, Author: "sql"}, nil
+		return tenant.SessionConfig{Write: true, Create: scope == nil, Author: "sql", Scope: scope}, nil
 	case catalog.AccessRead:
-		return tenant.SessionConfig{Author: "sql"}, nil
+		return tenant.SessionConfig{Author: "sql", Scope: scope}, nil
 	}
 	return tenant.SessionConfig{}, &problem{code: CodeForbidden, message: "the token allows sync only: use one with access full or read for SQL"}
 }
+
+// scopeOf returns the tables that claims are for.
+func scopeOf(c catalog.Claims) (*tenant.Scope, error) {
+	scope, err := tenant.ParseScope(c.Permissions())
+	if err != nil {
+		return nil, &problem{code: CodeUnauthorized, message: "the token's permissions for tables are not ones that this server knows: get another token", err: err}
+	}
+	return scope, nil
+}
+
+// errWhole refuses what carries all tables.
+var errWhole = &problem{code: CodeForbidden, message: "the token is for some tables only, and this carries whole databases: use SQL over HTTP, send changes in push mode, or use a token that has all:data_read, or no tables"}
 
 // requestClaims is claims for the name and the token in a request.
 func (s *Server) requestClaims(r *http.Request) (string, catalog.Claims, error) {
@@ -161,6 +181,9 @@ func (g grant) permit(req *wire.Request) error {
 	if pushes && !g.access.Has(tenant.AccessPush) {
 		return &problem{code: CodeForbidden, message: "the token, or the database's configuration, doesn't allow sending changes: use one with access full or push, or open the database in pull mode"}
 	}
+	if req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0 && !g.scope.ReadsAll() {
+		return errWhole
+	}
 	if req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0 && !g.access.Has(tenant.AccessPull) {
 		return &problem{code: CodeForbidden, message: "the token, or the database's configuration, doesn't allow receiving changes: use one with access full, read or pull, or open the database in push mode"}
 	}
@@ -173,6 +196,10 @@ type TokenSpec struct {
 	Database string
 	// Access is full, read, push or pull; full if empty.
 	Access string
+	// Tables are permissions for tables, such as "tasks:data_read,data_add",
+	// "all:data_read", or "read:tasks" and "push:results"; if empty, all tables
+	// may be used as Access says.
+	Tables []string
 	// Expires is how long the token is good; forever if zero.
 	Expires time.Duration
 	// Subject names whom the token is for, if that matters to anybody.
@@ -195,6 +222,11 @@ func CreateToken(dataDir string, spec TokenSpec) (string, error) {
 		}
 		c.Access = a
 	}
+	scope, err := tenant.ParseScope(spec.Tables)
+	if err != nil {
+		return "", fmt.Errorf("server: create token: %w", err)
+	}
+	c.Tables = strings.Join(scope.Permissions(), "\n")
 	switch {
 	case spec.Expires < 0:
 		return "", fmt.Errorf("server: create token: it would have expired already, %v ago", -spec.Expires)

@@ -31,6 +31,9 @@ func (s *Server) reads(w *recorder, r *http.Request) (name string, cfg tenant.Se
 	}
 	if name, cfg, err = s.authorizeSQL(r); err == nil {
 		w.db = name
+		if !cfg.Scope.ReadsAll() {
+			err = errWhole
+		}
 	}
 	return name, cfg, err
 }

@@ -92,6 +92,9 @@ func asProblem(err error) *problem {
 	if p := (*problem)(nil); errors.As(err, &p) {
 		return p
 	}
+	if e := (*tenant.ScopeError)(nil); errors.As(err, &e) {
+		return &problem{code: CodeForbidden, message: e.What}
+	}
 	for _, k := range []struct {
 		is      error
 		code    Code

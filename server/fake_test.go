@@ -210,3 +210,7 @@ func logTo(w io.Writer, level slog.Level) *slog.Logger {
 func (f *fakeDatabases) PullPages(context.Context, string, bool, *turso.PullRequest) (*tenant.PageAnswer, error) {
 	return &tenant.PageAnswer{Revision: "0", Size: 1, Data: func(func(history.Page, error) bool) {}}, nil
 }
+
+func (f *fakeDatabases) SyncScoped(ctx context.Context, name string, acc tenant.Access, _ *tenant.Scope, create bool, req *wire.Request) (*tenant.Answer, error) {
+	return f.Sync(ctx, name, acc, create, req)
+}

@@ -108,17 +108,22 @@ func (d *stored) Drain() { d.drain() }
 // Sync implements databases. A request whose wait is ended by Drain is asked
 // again without one: it then gets an ordinary answer.
 func (d *stored) Sync(ctx context.Context, name string, acc tenant.Access, create bool, req *wire.Request) (*tenant.Answer, error) {
+	return d.SyncScoped(ctx, name, acc, nil, create, req)
+}
+
+// SyncScoped implements databases.
+func (d *stored) SyncScoped(ctx context.Context, name string, acc tenant.Access, scope *tenant.Scope, create bool, req *wire.Request) (*tenant.Answer, error) {
 	if req.WaitMS > 0 {
 		waiting, cancel := context.WithCancel(ctx)
 		stop := context.AfterFunc(d.draining, cancel)
-		ans, err := d.Manager.Sync(waiting, name, acc, create, req)
+		ans, err := d.Manager.SyncScoped(waiting, name, acc, scope, create, req)
 		stop()
 		if err == nil || d.draining.Err() == nil || ctx.Err() != nil {
 			return ans, err // not cancelled here: an answer's pages come later
 		}
 	}
 	req.WaitMS = 0
-	return d.Manager.Sync(ctx, name, acc, create, req)
+	return d.Manager.SyncScoped(ctx, name, acc, scope, create, req)
 }
 
 // SQL implements databases.

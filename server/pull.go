@@ -91,10 +91,16 @@ func badPull(err error) error {
 // whether it may be made.
 func (s *Server) authorizePages(r *http.Request) (name string, create bool, err error) {
 	name, c, err := s.requestClaims(r)
+	if err == nil {
+		var scope *tenant.Scope
+		if scope, err = scopeOf(c); err == nil && !scope.ReadsAll() {
+			err = errWhole
+		}
+	}
 	if err == nil && !c.Access.CanPull() {
 		err = &problem{code: CodeForbidden, message: "the token doesn't allow receiving changes: use one with access full, read or pull"}
 	}
-	return name, c.Access.CanPush(), err
+	return name, c.Access.CanPush() && c.Tables == "", err
 }
 
 // decodesGzip reports whether a client decodes gzip. What the engine of the

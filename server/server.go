@@ -32,6 +32,8 @@ type databases interface {
 	// database is created if there is none. It blocks for a request that
 	// waits for news.
 	Sync(ctx context.Context, name string, acc tenant.Access, create bool, req *wire.Request) (*tenant.Answer, error)
+	// SyncScoped is Sync for somebody who may use some tables only.
+	SyncScoped(ctx context.Context, name string, acc tenant.Access, scope *tenant.Scope, create bool, req *wire.Request) (*tenant.Answer, error)
 	// PullPages answers a request of a Turso client for pages, like Sync.
 	PullPages(ctx context.Context, name string, create bool, req *turso.PullRequest) (*tenant.PageAnswer, error)
 	// SQL returns a connection of a SQL client. It opens nothing yet.

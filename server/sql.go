@@ -124,7 +124,7 @@ func (s *Server) readSQL(w *recorder, r *http.Request, format hrana.Format) (q *
 	}
 	q = &sqlRequest{body: body, call: hrana.Call{
 		Format: format,
-		Owner:  strings.Join([]string{name, strconv.FormatBool(cfg.Write)}, " "),
+		Owner:  strings.Join([]string{name, strconv.FormatBool(cfg.Write), cfg.Scope.String()}, " "),
 		Open:   func() hrana.Conn { return s.dbs.SQL(name, cfg) },
 		Take:   take,
 	}}

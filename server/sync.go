@@ -50,7 +50,7 @@ func (s *Server) sync(w *recorder, r *http.Request) error {
 		ctx, check, done = s.lasts(r, name)
 		defer done()
 	}
-	ans, err := s.dbs.Sync(ctx, name, g.access, g.create, req)
+	ans, err := s.syncWith(ctx, name, g, req)
 	if now := check(); now != nil {
 		if err == nil && ans.Pages != nil {
 			_ = writePages(w, ans.Pages, now) // gives the snapshot back
@@ -64,6 +64,13 @@ func (s *Server) sync(w *recorder, r *http.Request) error {
 		return fmt.Errorf("sync: %w", err)
 	}
 	return writeAnswer(w, ans)
+}
+
+func (s *Server) syncWith(ctx context.Context, name string, g grant, req *wire.Request) (*tenant.Answer, error) {
+	if g.scope == nil {
+		return s.dbs.Sync(ctx, name, g.access, g.create, req)
+	}
+	return s.dbs.SyncScoped(ctx, name, g.access, g.scope, g.create, req)
 }
 
 func (s *Server) checkTransactions(req *wire.Request) error {

@@ -10,13 +10,14 @@ import (
 // newToken are the flags of commands that make a token through the API.
 type newToken struct {
 	Access     string   `enum:"full,read,push,pull" default:"full" help:"What it allows: ${enum}."`
+	Tables     []string `short:"p" name:"permissions" sep:";" placeholder:"TABLE:ACTION,…" help:"Only these tables, and what may be done there: data_read, data_add, data_update, data_delete. TABLE may be all. read:TABLE and push:TABLE are shorter. May be repeated."`
 	ReadOnly   bool     `short:"r" help:"The same as --access read."`
 	Expiration lifetime `short:"e" default:"24h" help:"How long it is good: 90m, 24h, 30d, or never."`
 	Subject    string   `help:"Whom it is for; goes into the token."`
 }
 
 func (n *newToken) options() platform.TokenOptions {
-	o := platform.TokenOptions{Access: platform.Access(n.Access), Expiration: time.Duration(n.Expiration), Subject: n.Subject}
+	o := platform.TokenOptions{Tables: n.Tables, Access: platform.Access(n.Access), Expiration: time.Duration(n.Expiration), Subject: n.Subject}
 	if n.ReadOnly {
 		o.Access = platform.AccessRead
 	}

@@ -19,6 +19,7 @@ type tokenCmd struct {
 type tokenCreateCmd struct {
 	Name    string   `arg:"" help:"Name of the database, or '*' for all of them."`
 	Access  string   `enum:"full,read,push,pull" default:"full" help:"What it allows: ${enum}."`
+	Tables  []string `sep:";" placeholder:"TABLE:ACTION,…" help:"Only these tables, and what may be done there: data_read, data_add, data_update, data_delete. TABLE may be all. read:TABLE and push:TABLE are shorter. May be repeated."`
 	Expires lifetime `default:"24h" help:"How long it is good: 90m, 24h, 30d, or never."`
 	Subject string   `help:"Whom it is for; goes into the token."`
 	Data    string   `default:"./agentdb-data" type:"path" help:"Data directory of the server."`
@@ -27,7 +28,7 @@ type tokenCreateCmd struct {
 // Run implements the command. The token alone is on standard output.
 func (t *tokenCreateCmd) Run(c *console) error {
 	token, err := server.CreateToken(t.Data, server.TokenSpec{
-		Database: t.Name, Access: t.Access, Expires: time.Duration(t.Expires), Subject: t.Subject,
+		Database: t.Name, Access: t.Access, Tables: t.Tables, Expires: time.Duration(t.Expires), Subject: t.Subject,
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -43,8 +44,17 @@ type Claims struct {
 	Group    string // all of its databases
 	Epoch    int64  // of the database or group when it was made; 0: made without the catalog
 	Access   Access
+	Tables   string    // permissions for tables, separated by newlines; "": all tables
 	Issued   time.Time // Sign's time if zero
 	Expires  time.Time // never if zero
+}
+
+// Permissions returns the permissions for tables; none stand for all tables.
+func (c Claims) Permissions() []string {
+	if c.Tables == "" {
+		return nil
+	}
+	return strings.Split(c.Tables, "\n")
 }
 
 // For returns nil if the token is for that database: ErrOther or ErrVoid if not.
@@ -81,6 +91,8 @@ type payload struct {
 	Group    string `json:"g,omitempty"`
 	Epoch    int64  `json:"v,omitempty"`
 	Access   string `json:"a"`
+	// Tables are permissions, such as "tasks:data_read,data_add".
+	Tables []string `json:"t,omitempty"`
 	jwt.RegisteredClaims
 }
 
@@ -99,7 +111,7 @@ func (k *Key) Sign(c Claims) (Token, error) {
 	if c.Issued.IsZero() {
 		c.Issued = time.Now()
 	}
-	p := &payload{Database: c.Database, Org: c.Org, Group: c.Group, Epoch: c.Epoch, Access: c.Access.String()}
+	p := &payload{Database: c.Database, Org: c.Org, Group: c.Group, Epoch: c.Epoch, Access: c.Access.String(), Tables: c.Permissions()}
 	p.ID, p.Subject, p.IssuedAt = c.ID, c.Subject, jwt.NewNumericDate(c.Issued)
 	if !c.Expires.IsZero() {
 		p.ExpiresAt = jwt.NewNumericDate(c.Expires)
@@ -118,7 +130,7 @@ func (p *payload) claims() (Claims, error) {
 	if err != nil || (p.Database == "") == (p.Group == "") {
 		return Claims{}, fmt.Errorf("%w: no database or no access in it", ErrToken)
 	}
-	c := Claims{ID: p.ID, Subject: p.Subject, Database: p.Database, Org: p.Org, Group: p.Group, Epoch: p.Epoch, Access: a}
+	c := Claims{ID: p.ID, Subject: p.Subject, Database: p.Database, Org: p.Org, Group: p.Group, Epoch: p.Epoch, Access: a, Tables: strings.Join(p.Tables, "\n")}
 	if p.IssuedAt != nil {
 		c.Issued = p.IssuedAt.Time
 	}

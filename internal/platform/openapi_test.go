@@ -271,6 +271,7 @@ var exercise = []struct{ method, path, body string }{
 	{post, "/v1/groups/g/locations/fra", ""},
 	{del, "/v1/groups/g/locations/fra", ""},
 	{post, "/v1/groups/g/auth/tokens?expiration=7d&authorization=read-only", `{"permissions":{"read_attach":{"databases":[]}}}`},
+	{post, "/v1/groups/g/auth/tokens", `{"fine_grained_permissions":[{"t":null,"a":["data_read"]},{"t":["x"],"a":["data_add"]}]}`},
 	{post, "/v1/groups/g/auth/rotate", "{}"},
 	{post, "/v1/groups/g/update", ""},
 	{post, "/v1/groups/g/unarchive", ""},

@@ -3,9 +3,11 @@ package platform
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
 )
 
 // noToken is what a server answers that asks for none.
@@ -27,6 +29,9 @@ func (c *call) claims() (claims catalog.Claims, err error) {
 			return claims, fail(http.StatusBadRequest, "%v", err)
 		}
 	}
+	if claims.Tables, err = c.permissions(); err != nil {
+		return claims, err
+	}
 	claims.Subject = q.Get("subject")
 	claims.Issued = c.api.cfg.Now()
 	life, err := parseLifetime(q.Get("expiration"))
@@ -35,6 +40,35 @@ func (c *call) claims() (claims catalog.Claims, err error) {
 	}
 	c.audit["access"], c.audit["expiration"] = claims.Access.String(), q.Get("expiration")
 	return claims, err
+}
+
+// permissions reads the tables that a token shall be for, as Turso's command line
+// sends them.
+func (c *call) permissions() (string, error) {
+	var req struct {
+		FineGrained []struct {
+			Tables  []string `json:"t"` // none: all
+			Actions []string `json:"a"`
+		} `json:"fine_grained_permissions"`
+	}
+	if err := c.body(&req); err != nil {
+		return "", err
+	}
+	var list []string
+	for _, p := range req.FineGrained {
+		if len(p.Tables) == 0 {
+			p.Tables = []string{"all"}
+		}
+		for _, t := range p.Tables {
+			list = append(list, t+":"+strings.Join(p.Actions, ","))
+		}
+	}
+	scope, err := tenant.ParseScope(list)
+	if err != nil {
+		return "", fail(http.StatusUnprocessableEntity, "%s", strings.TrimPrefix(err.Error(), "tenant: "))
+	}
+	c.audit["permissions"] = scope.String()
+	return strings.Join(scope.Permissions(), "\n"), nil
 }
 
 func (c *call) sign(claims catalog.Claims) (any, error) {

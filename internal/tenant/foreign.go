@@ -53,11 +53,11 @@ func (s *since) want(req *wire.Request, last uint64) {
 
 // moves returns what is to be sent to a request with ModeMoves: nothing, if
 // no row was moved or deleted but by the replica's own changes as they were sent.
-func (s *since) moves() (list []wire.Commit) {
+func (s *since) moves(scope *Scope) (list []wire.Commit) {
 	any := false
 	for _, f := range s.commits {
 		any = any || !f.own || slices.ContainsFunc(f.c.Events, func(e change.Event) bool { return e.Op != change.OpInsert })
-		w := wire.Commit{Body: f.c.Append(nil, change.ViewEffects)}
+		w := wire.Commit{Body: scope.visible(f.c).Append(nil, change.ViewEffects)}
 		if f.own { // of none of its changes, perhaps: a strict transaction
 			w.OwnFirst, w.OwnLast = max(f.first, 1), max(f.last, 1)
 		}

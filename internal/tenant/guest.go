@@ -15,6 +15,10 @@ type guest struct {
 	probe  *query // where the authorizer notes what it hears
 	denied string // why it denied something
 	cache  queryCache
+	client *Scope // what the client may do
+	// targets are the tables that the statements of a client's transaction name.
+	targets map[string]bool
+	scope   *scoped // of the statement that is prepared, or runs; nil: none is, or all is allowed
 }
 
 // query is a prepared statement of a client.
@@ -70,6 +74,11 @@ func makesTemporary(a sqlite.Action) bool {
 func (g *guest) authorize(a sqlite.Action) bool {
 	if !g.active {
 		return true
+	}
+	if g.scope != nil {
+		if why := g.scope.why(a); why != "" {
+			return g.deny(why)
+		}
 	}
 	if makesTemporary(a) {
 		return g.deny("temporary tables, views and triggers are not possible on this server: a connection serves many clients")
@@ -137,8 +146,10 @@ func (q *query) observe(a sqlite.Action) {
 // single returns the statement of a text that must hold no other; nil if it
 // holds none.
 func (g *guest) single(conn *sqlite.Conn, text string) (*query, error) {
-	if q := g.cache.take(text); q != nil {
-		return q, nil
+	if g.client == nil { // what was prepared for others may do what they may
+		if q := g.cache.take(text); q != nil {
+			return q, nil
+		}
 	}
 	q, tail, err := g.first(conn, text)
 	if err != nil || q == nil {
@@ -146,7 +157,9 @@ func (g *guest) single(conn *sqlite.Conn, text string) (*query, error) {
 	}
 	second, _, err := g.first(conn, tail)
 	if second == nil && err == nil {
-		q.text = text
+		if g.client == nil {
+			q.text = text
+		}
 		return q, nil
 	}
 	q.finalize()
@@ -162,9 +175,14 @@ func (g *guest) single(conn *sqlite.Conn, text string) (*query, error) {
 func (g *guest) first(conn *sqlite.Conn, text string) (*query, string, error) {
 	for text != "" {
 		q := &query{}
+		leave, err := g.within(conn, text)
+		if err != nil {
+			return nil, "", err
+		}
 		g.probe, g.denied = q, ""
 		st, tail, err := conn.Prepare(text)
 		g.probe = nil
+		leave()
 		if err != nil && q.pragma != "" {
 			return q, afterStatement(text), nil
 		}
@@ -189,6 +207,22 @@ func (g *guest) first(conn *sqlite.Conn, text string) (*query, string, error) {
 		text = tail
 	}
 	return nil, "", nil
+}
+
+// within applies the client's permissions to a statement until leave is called.
+func (g *guest) within(conn *sqlite.Conn, text string) (leave func(), err error) {
+	if g.client == nil {
+		return func() {}, nil
+	}
+	shadows, err := shadowTables(conn)
+	if err != nil {
+		return nil, err
+	}
+	if g.targets == nil {
+		g.targets = map[string]bool{}
+	}
+	g.scope = &scoped{Scope: g.client, text: text, shadows: shadows, targets: g.targets}
+	return func() { g.scope = nil }, nil
 }
 
 // plainBegin returns BEGIN for BEGIN CONCURRENT, which Turso's clients send:

@@ -409,10 +409,16 @@ func translate(err error) error {
 // asked to, and returns what the replica lacks. It returns when all of that is
 // durable. create allows the database to be made by a push.
 func (m *Manager) Sync(ctx context.Context, name string, acc Access, create bool, req *wire.Request) (*Answer, error) {
+	return m.SyncScoped(ctx, name, acc, nil, create, req)
+}
+
+// SyncScoped is Sync for somebody who may use some tables only: it returns a
+// *ScopeError, and executes nothing, if a change does more.
+func (m *Manager) SyncScoped(ctx context.Context, name string, acc Access, scope *Scope, create bool, req *wire.Request) (*Answer, error) {
 	pushes := len(req.Changes) > 0 || req.Strict != nil
 	pulls := req.Mode&(wire.ModePull|wire.ModeSnapshot) != 0
 	moves := req.Mode&wire.ModeMoves != 0 // for who may send, so that what it sends is right
-	if (pushes || moves) && !acc.Has(AccessPush) || pulls && !acc.Has(AccessPull) {
+	if (pushes || moves) && !acc.Has(AccessPush) || pulls && !(acc.Has(AccessPull) && scope.ReadsAll()) {
 		return nil, ErrForbidden
 	}
 	if m.polls(name, req) {
@@ -426,5 +432,5 @@ func (m *Manager) Sync(ctx context.Context, name string, acc Access, create bool
 		return nil, err
 	}
 	defer m.release(db) // a snapshot is read from the history
-	return db.sync(ctx, req)
+	return db.sync(ctx, req, scope)
 }

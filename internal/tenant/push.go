@@ -15,7 +15,7 @@ import (
 // the history as one commit. It fills in the answer's results, also of changes
 // that were executed before, and returns the head that the answer speaks of,
 // which need not be durable yet, and the first change that is new.
-func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Response) (head history.Head, fresh uint64, err error) {
+func (d *database) push(ctx context.Context, req *wire.Request, scope *Scope, resp *wire.Response) (head history.Head, fresh uint64, err error) {
 	applied, err := d.strictApplied(ctx, req)
 	if err != nil {
 		return head, 0, err
@@ -24,7 +24,7 @@ func (d *database) push(ctx context.Context, req *wire.Request, resp *wire.Respo
 	if err != nil {
 		return head, 0, err
 	}
-	p := &execution{d: d, req: req, since: since{me: s.author}}
+	p := &execution{d: d, req: req, scope: scope, since: since{me: s.author}}
 	if p.old, err = d.outdated(ctx, req, s); err != nil {
 		return head, 0, err
 	}
@@ -101,7 +101,7 @@ func (p *execution) push(ctx context.Context, s *replicaState, applied bool, res
 		if executes && !p.same {
 			p.since.did(&p.effects, fresh, s.last)
 		}
-		resp.Commits = p.since.moves()
+		resp.Commits = p.since.moves(p.scope)
 	}
 	return d.head, fresh, nil
 }
@@ -111,6 +111,7 @@ func (p *execution) push(ctx context.Context, s *replicaState, applied bool, res
 type execution struct {
 	d      *database
 	req    *wire.Request
+	scope  *Scope
 	known  *known
 	since  since
 	unseen unseen
@@ -269,6 +270,9 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 			x.Skip(i, "FOREIGN KEY constraint failed at the end of the transaction")
 		}
 	}
+	if err = p.scope.pushes(c); err != nil {
+		return nil, nil, false, err
+	}
 	if res, err = x.Run(c); err != nil {
 		if errors.Is(err, change.ErrRolledBack) || errors.Is(err, change.ErrTooMuch) {
 			p.skipOp(opAt{id, x.Op()}, x, err)
@@ -287,7 +291,10 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 	if err := p.keepCascaded(x.Conflict); err != nil {
 		return nil, nil, false, err
 	}
-	if eff, err = d.cap.Finish(); err != nil {
+	if eff, err = d.cap.Finish(); err == nil {
+		err = p.scope.wrote(eff, nil)
+	}
+	if err != nil {
 		return nil, nil, false, err
 	}
 	if !nested {
@@ -320,7 +327,9 @@ func (p *execution) runStrict(x *change.Executor) error {
 		return err
 	}
 	x.SetStrict(true)
-	_, err = x.Run(c)
+	if err = p.scope.pushes(c); err == nil {
+		_, err = x.Run(c)
+	}
 	if err == nil {
 		var violated bool
 		if violated, err = d.conn.DeferredFKs(); violated {
@@ -330,6 +339,9 @@ func (p *execution) runStrict(x *change.Executor) error {
 	switch {
 	case err == nil:
 		eff, err := d.cap.Finish()
+		if err == nil {
+			err = p.scope.wrote(eff, nil)
+		}
 		if err != nil {
 			return err
 		}

@@ -82,6 +82,7 @@ func (r *readers) open() (*reader, error) {
 
 // put gives a connection back.
 func (r *readers) put(c *reader) {
+	c.guest.client = nil
 	r.mu.Lock()
 	r.idle = append(r.idle, c)
 	r.mu.Unlock()
@@ -156,6 +157,7 @@ func (s *Session) onReader(ctx context.Context, fn func(*database, *reader) erro
 		return busy(err)
 	}
 	defer pool.put(c)
+	c.guest.client = s.cfg.Scope
 	c.conn.SetLastInsertRowID(s.lastID)
 	return s.afterRead(d, fn(d, c))
 }
@@ -196,7 +198,7 @@ func (s *Session) read(ctx context.Context, q *Query, rows Rows) error {
 		if err := bind(p.st, q); err != nil {
 			return err
 		}
-		w := s.watch(ctx, c.conn, p.st)
+		w := s.watch(ctx, c.conn, &c.guest, p.st)
 		err = w.end(w.step(rows, func() error {
 			if err := s.afterRead(d, nil); err != nil {
 				return err
@@ -217,6 +219,7 @@ func (s *Session) beginRead(ctx context.Context) error {
 	c, err := d.readers.Load().get(ctx, s.m.cfg.BusyTimeout)
 	if err == nil {
 		if err = c.conn.ExecArgs("BEGIN"); err == nil {
+			c.guest.client = s.cfg.Scope
 			s.d, s.r, s.tx = d, c, true
 			return nil
 		}

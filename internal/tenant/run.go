@@ -272,7 +272,7 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 		return s.write(ctx, p, rows)
 	}
 	start := time.Now()
-	w := s.watch(ctx, s.d.conn, p.st)
+	w := s.watch(ctx, s.d.conn, &s.d.guest, p.st)
 	err := w.end(w.step(rows, func() error {
 		s.seen.Store(s.d.head.Seq)
 		announce(rows, HoldDatabase, HoldTransaction, s.tx, func() { w.interrupt(ErrBeside) })
@@ -297,6 +297,13 @@ func announce(rows Rows, alone, within Hold, tx bool, beside func()) {
 // known what the statement sees.
 func (w *watch) step(rows Rows, begun func() error) error {
 	st := w.st
+	if w.guest != nil {
+		leave, err := w.guest.within(w.conn, st.SQL())
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
 	row, err := st.Step()
 	if err == nil && begun != nil {
 		err = begun()
@@ -359,7 +366,7 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 	d := s.d
 	before := d.conn.TotalChanges()
 	if err = d.cap.Before(p.st); err == nil {
-		w := s.watch(ctx, s.d.conn, p.st)
+		w := s.watch(ctx, s.d.conn, &s.d.guest, p.st)
 		if err = w.end(w.step(rows, nil)); w.why == nil && sqlite.IsInterrupt(err) {
 			err = change.ErrTooMuch // the capture interrupted it
 		}

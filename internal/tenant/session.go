@@ -31,6 +31,7 @@ type SessionConfig struct {
 	Write  bool   // else statements that write are refused
 	Create bool   // the database is made if there is none
 	Author string // of its commits; at most 255 bytes
+	Scope  *Scope // the tables that it may use; nil: all
 }
 
 // Session is to a SQL client what a connection is: it has a transaction, or
@@ -105,7 +106,7 @@ func (s *Session) enter(ctx context.Context) error {
 			s.Close()
 			return ErrLost
 		}
-		s.d.guest.active = true
+		s.d.guest.active, s.d.guest.client = true, s.cfg.Scope
 		return nil
 	}
 	for {
@@ -141,7 +142,7 @@ func (s *Session) settings() error {
 	if err := d.limitSize(); err != nil {
 		return err
 	}
-	d.guest.active = true
+	d.guest.active, d.guest.client = true, s.cfg.Scope
 	d.conn.SetLastInsertRowID(s.lastID)
 	if s.noFKs {
 		return d.conn.DBConfig(sqlite.ConfigEnableFKey, false)
@@ -155,10 +156,11 @@ func (s *Session) leave() {
 	if d == nil {
 		return // lost
 	}
-	d.guest.active = false
+	d.guest.active, d.guest.client = false, nil
 	if s.tx {
 		return
 	}
+	d.guest.targets = nil
 	if s.noFKs && d.conn != nil {
 		if err := d.conn.DBConfig(sqlite.ConfigEnableFKey, true); err != nil {
 			d.fail()
@@ -228,6 +230,11 @@ func (s *Session) commit() error {
 	if err == nil {
 		ch, err = d.cap.Finish()
 	}
+	if err == nil {
+		if no := s.cfg.Scope.wrote(ch, d.guest.targets); no != nil {
+			err = &sqlite.Error{Code: sqlite.CodeAuth, Message: no.Error(), Offset: -1}
+		}
+	}
 	if err != nil {
 		s.rollback()
 		return err
@@ -278,6 +285,7 @@ func (d *database) append(ch *change.Change, author string, kv map[string][]byte
 type watch struct {
 	s     *Session
 	conn  *sqlite.Conn
+	guest *guest // whose permissions apply
 	st    *sqlite.Stmt
 	rows  int64 // that it returned
 	timer *time.Timer
@@ -291,10 +299,10 @@ type watch struct {
 }
 
 // watch returns the limits of a statement that is about to run.
-func (s *Session) watch(ctx context.Context, conn *sqlite.Conn, st *sqlite.Stmt) *watch {
+func (s *Session) watch(ctx context.Context, conn *sqlite.Conn, g *guest, st *sqlite.Stmt) *watch {
 	limitValues(conn, st)
 	limit := s.m.cfg.StatementTimeout
-	w := &watch{s: s, conn: conn, st: st, since: time.Now(), left: limit}
+	w := &watch{s: s, conn: conn, guest: g, st: st, since: time.Now(), left: limit}
 	w.timer = time.AfterFunc(limit, func() {
 		w.interrupt(&sqlite.Error{
 			Code: sqlite.CodeInterrupt, Offset: -1,

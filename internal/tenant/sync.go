@@ -10,12 +10,12 @@ import (
 )
 
 // sync serves one request on an open database.
-func (d *database) sync(ctx context.Context, req *wire.Request) (*Answer, error) {
+func (d *database) sync(ctx context.Context, req *wire.Request, scope *Scope) (*Answer, error) {
 	resp, stop, err := d.recognised(ctx, req)
 	if err != nil || stop {
 		return &Answer{Response: resp}, err
 	}
-	head, fresh, err := d.push(ctx, req, resp)
+	head, fresh, err := d.push(ctx, req, scope, resp)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ func (s *Session) Push(ctx context.Context, p *TursoPush) error {
 	if !s.cfg.Write {
 		return &sqlite.Error{Code: sqlite.CodeReadOnly, Message: "attempt to write a readonly database: the token allows reading only", Offset: -1}
 	}
+	if s.cfg.Scope != nil {
+		return &sqlite.Error{Code: sqlite.CodeAuth, Message: "Turso's sync clients can't push with a token for some tables: use SQL over HTTP, or a token without tables", Offset: -1}
+	}
 	if !p.Marked {
 		return nil
 	}
