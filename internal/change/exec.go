@@ -61,6 +61,7 @@ type running struct {
 	free   *Event          // the first operation, if it inserts a row whose id reserve saw is not taken
 	forced map[int]int64   // ids that inserts must get, by operation
 	skip   map[int]string  // operations not to run, and why
+	broke  int             // the operation that left a foreign key violated, -1: none
 	doubt  map[int]bool    // operations that may mean another row
 	res    []wire.OpResult
 
@@ -129,7 +130,7 @@ func (x *Executor) Expect(c *Change) {
 // the others go on. The results list the operations that did not simply apply.
 // The capture's Finish then has the effects.
 func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
-	x.res, x.back, x.keysBack = nil, x.back[:0], nil
+	x.res, x.back, x.keysBack, x.broke = nil, x.back[:0], nil, -1
 	if len(x.keys) > 0 {
 		x.keysBack = maps.Clone(x.keys)
 	}
@@ -158,10 +159,31 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 		if err := x.run(e); err != nil {
 			return nil, err
 		}
+		if x.forced != nil {
+			if err := x.noteViolation(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	x.skip, x.forced, x.doubt = nil, nil, nil
 	return x.res, nil
 }
+
+// noteViolation notes whether the running operation left a foreign key violated.
+func (x *Executor) noteViolation() error {
+	violated, err := x.conn.DeferredFKs()
+	switch {
+	case !violated:
+		x.broke = -1
+	case x.broke < 0:
+		x.broke = x.op
+	}
+	return err
+}
+
+// Violated returns the index of the operation from which on, in the last Run
+// after Force, a foreign key was violated; -1 if none was.
+func (x *Executor) Violated() int { return x.broke }
 
 // Op returns the index of the operation that ran last.
 func (x *Executor) Op() int { return x.op }

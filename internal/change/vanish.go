@@ -21,20 +21,45 @@ func (n *Renumbering) Ran(id uint64, before, now *Change, res []wire.OpResult) {
 	}
 	ran := now.Intents()
 	for i, e := range before.Intents() {
-		if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && (e.NewRowID == e.RowID || ran[i].vain) || refused[i] {
+		if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID || refused[i] {
 			continue
 		}
-		if e.Op != OpInsert {
-			delete(n.ran, idKey{e.Table.Name, ran[i].RowID})
-		}
-		if e.Op == OpDelete {
-			continue
-		}
-		k := idKey{e.Table.Name, e.NewRowID}
+		k, was := idKey{e.Table.Name, e.NewRowID}, idKey{e.Table.Name, ran[i].RowID}
 		if id, ok := to[i]; ok {
 			k.id = id
 		}
-		n.ran[idKey{k.table, ran[i].NewRowID}] = n.x.went.final(k, id)
+		switch {
+		case e.Op == OpDelete:
+			n.ran[was] = placeholder(was.id) // if it is still here: it was refused
+		case e.Op == OpUpdate && ran[i].vain: // here alone
+			n.ran[was] = n.x.went.final(k, id)
+		default:
+			delete(n.ran, was)
+			n.ran[idKey{k.table, ran[i].NewRowID}] = n.x.went.final(k, id)
+		}
+	}
+}
+
+// Elsewhere tells the executor which rows of a change that the server has taken
+// are not here, because they were refused: what refers to them means them where
+// they are there. before is the change as it was, now as it ran.
+func (x *Executor) Elsewhere(before, now *Change, res []wire.OpResult) {
+	to := map[int]wire.OpResult{}
+	for _, r := range res {
+		to[int(r.Index)] = r
+	}
+	ran := now.Intents()
+	for i, e := range before.Intents() {
+		if e.Op != OpInsert || !e.byRowid() || !IsPlaceholder(ran[i].RowID) || x.refersByID(e.Table.Name) {
+			continue
+		}
+		switch r := to[i]; r.Code {
+		case wire.OpRejected:
+		case wire.OpNewID:
+			x.Moved(e.Table.Name, e.RowID, r.NewID)
+		default:
+			x.Moved(e.Table.Name, e.RowID, e.RowID)
+		}
 	}
 }
 

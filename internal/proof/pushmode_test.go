@@ -284,6 +284,34 @@ func TestPushModeIntoPlace(t *testing.T) {
 	}
 }
 
+// TestPushModeParentElsewhere refers to a row that the push replica has lost to
+// another's with the same key: the server takes the transaction, but here one
+// operation of it would violate a foreign key. The others hold.
+func TestPushModeParentElsewhere(t *testing.T) {
+	for _, when := range []string{"", " DEFERRABLE INITIALLY DEFERRED"} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE TABLE IF NOT EXISTS parent (k TEXT PRIMARY KEY, u INTEGER UNIQUE); CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT, v TEXT)")
+			x.exec("CREATE TABLE IF NOT EXISTS child (id INTEGER PRIMARY KEY, k TEXT REFERENCES parent(k)" + when + ", tok TEXT)")
+			x.exec("CREATE TABLE IF NOT EXISTS grandchild (child INTEGER REFERENCES child(id)" + when + ", tok TEXT)")
+		}
+		a.exec("INSERT INTO parent VALUES ('x', 1), ('k', 2); INSERT INTO child VALUES (1, 'k', 'of a')")
+		a.sync()
+		p.exec("INSERT INTO t VALUES (1, 'moved', '-'), (2, 'deleted', '-')")
+		p.sync()
+		p.exec("INSERT INTO parent VALUES ('k', 1)") // refused: u is taken
+		p.exec("BEGIN; UPDATE t SET id = 7 WHERE id = 1; INSERT INTO child VALUES (1, 'k', 'of p'); DELETE FROM t WHERE id = 2; COMMIT")
+		racing(t, p, "INSERT INTO grandchild VALUES (1, 'of the child')")
+		want(t, "own rows"+when, fmt.Sprint(p.texts("SELECT id || tok FROM t")), "[7moved]")
+		p.exec("UPDATE t SET v = 'late' WHERE tok = 'moved'")
+		p.sync()
+		a.sync()
+		want(t, "rows"+when, fmt.Sprint(a.texts("SELECT id || tok || v FROM t")), "[7movedlate]")
+		want(t, "children"+when, fmt.Sprint(a.texts("SELECT c.id || ' ' || k || ' ' || c.tok || ' ' || coalesce(g.tok, '-') FROM child c LEFT JOIN grandchild g ON g.child = c.id ORDER BY c.id")), "[1 k of a - 2 k of p of the child]")
+	}
+}
+
 // racing runs statements while a push is on its way, and its answer after them.
 func racing(t *testing.T, p *agent, statements ...string) {
 	t.Helper()

@@ -260,38 +260,46 @@ func (x *exchange) redo(c *sqlite.Conn, k *change.Capture, e *change.Executor, l
 // redoOne runs one change's intents. A change that leaves a foreign key
 // violated has no effects here; the server will say what becomes of it.
 func (x *exchange) redoOne(c *sqlite.Conn, k *change.Capture, e *change.Executor, id uint64, ch *change.Change, skip skips) (kept, eff *change.Change, err error) {
+	kept, eff, violated, err := x.try(c, k, e, id, ch, skip)
+	if violated {
+		kept = ch.IntentsOnly()
+		e.InVain(kept)
+		e.Rewrite(kept) // what it refers to may be gone, or elsewhere
+	}
+	return kept, eff, err
+}
+
+// try is redoOne, but for what follows from a violation: all that it did is
+// taken back.
+func (x *exchange) try(c *sqlite.Conn, k *change.Capture, e *change.Executor, id uint64, ch *change.Change, skip skips) (kept, eff *change.Change, violated bool, err error) {
 	for _, op := range skip[id] {
 		e.Skip(op, "rolled the transaction back")
 	}
 	if err := c.Exec("SAVEPOINT agentdb_redo"); err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	kept = ch.IntentsOnly()
 	if _, err := e.Run(kept); err != nil {
 		if errors.Is(err, change.ErrRolledBack) {
 			skip[id] = append(skip[id], e.Op())
 		}
-		return nil, nil, fmt.Errorf("redo of change %d: %w", id, err)
+		return nil, nil, false, fmt.Errorf("redo of change %d: %w", id, err)
 	}
-	violated, err := c.DeferredFKs()
-	if err != nil {
-		return nil, nil, err
+	if violated, err = c.DeferredFKs(); err != nil {
+		return nil, nil, false, err
 	}
 	if violated {
 		if err := c.Exec("ROLLBACK TO agentdb_redo; RELEASE agentdb_redo"); err != nil {
-			return nil, nil, err
+			return nil, nil, false, err
 		}
 		e.Back(ch)
-		kept = ch.IntentsOnly()
-		e.InVain(kept)
-		e.Rewrite(kept) // what it refers to may be gone, or elsewhere
-		return kept, nil, k.Abandon()
+		return nil, nil, true, k.Abandon()
 	}
 	for _, r := range kept.Renamed() {
 		x.renamed(r.Table, r.Old, r.New)
 	}
 	if eff, err = k.Finish(); err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
-	return kept, eff, c.Exec("RELEASE agentdb_redo")
+	return kept, eff, false, c.Exec("RELEASE agentdb_redo")
 }

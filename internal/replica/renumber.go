@@ -73,14 +73,7 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		if my.id > acked {
 			break
 		}
-		res := n.Final(my.id, my.ch, m.results[my.id])
-		e.Force(res)
-		for _, op := range res {
-			if op.Code == wire.OpRejected {
-				e.Skip(int(op.Index), "refused by the server")
-			}
-		}
-		kept, _, err := x.redoOne(c, k, e, my.id, my.ch, skip)
+		kept, err := x.redoAcked(c, k, e, &my, n.Final(my.id, my.ch, m.results[my.id]), skip)
 		if err != nil {
 			return done, err
 		}
@@ -98,6 +91,42 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		return done, err
 	}
 	return done, x.redo(c, k, e, list, acked, skip)
+}
+
+// maxWithout bounds how many operations of an acknowledged change are left out
+// here because they violate foreign keys.
+const maxWithout = 100
+
+// redoAcked runs a change as the server has executed it. What a row refers to
+// may be another's there and missing here: the operations that violate a foreign
+// key for that are left out, one by one.
+func (x *exchange) redoAcked(c *sqlite.Conn, k *change.Capture, e *change.Executor, my *mine, res []wire.OpResult, skip skips) (*change.Change, error) {
+	var without []int
+	for {
+		e.Force(res)
+		for _, op := range res {
+			if op.Code == wire.OpRejected {
+				e.Skip(int(op.Index), "refused by the server")
+			}
+		}
+		for _, op := range without {
+			e.Skip(op, "FOREIGN KEY constraint failed")
+		}
+		kept, _, violated, err := x.try(c, k, e, my.id, my.ch, skip)
+		if err != nil {
+			return nil, err
+		}
+		if !violated {
+			e.Elsewhere(my.ch, kept, res)
+			return kept, nil
+		}
+		op := e.Violated()
+		if op < 0 || len(without) == maxWithout {
+			kept, _, err = x.redoOne(c, k, e, my.id, my.ch, skip)
+			return kept, err
+		}
+		without = append(without, op)
+	}
 }
 
 // vanish takes the ids from rows that the acknowledged changes have deleted on
