@@ -117,6 +117,10 @@ type Limits struct {
 	// IdleTimeout is how long a connection is kept between requests, 3
 	// minutes by default.
 	IdleTimeout time.Duration
+	// DrainTime is how long Serve goes on when it is told to stop, while /readyz
+	// says that it isn't ready, so that a balancer sends requests elsewhere. None
+	// by default.
+	DrainTime time.Duration
 	// ShutdownTimeout is how long Serve waits for requests under way when
 	// it is told to stop, 10 s by default.
 	ShutdownTimeout time.Duration

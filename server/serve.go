@@ -14,7 +14,8 @@ import (
 // headerTimeout is how long a client may take for a request's header.
 const headerTimeout = 10 * time.Second
 
-// Serve answers requests on a listener until ctx ends. Then it stops accepting,
+// Serve answers requests on a listener until ctx ends. Then it isn't ready any
+// more, and goes on for Limits.DrainTime. After that it stops accepting,
 // answers those that wait for news, waits for the others, and returns nil. It
 // closes the listener, not the server; after it only Close is left to do.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
@@ -51,6 +52,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case err := <-failed:
 		return fmt.Errorf("server: serve: %w", errors.Join(err, hs.Close()))
 	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	select {
+	case err := <-failed:
+		return fmt.Errorf("server: serve: %w", errors.Join(err, hs.Close()))
+	case <-time.After(s.cfg.Limits.DrainTime):
 	}
 	s.stop()
 	s.dbs.Drain()

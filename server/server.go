@@ -72,6 +72,7 @@ type Server struct {
 	seed     maphash.Seed // of keys of rates
 	live     live
 	requests atomic.Uint64 // the last request's number
+	draining atomic.Bool   // Serve was told to stop
 	stopping context.Context
 	stop     context.CancelFunc // ends WebSockets
 	zips     struct{ fast, small zippers }
@@ -152,6 +153,7 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 	s.dumpRoutes()
 	s.mux.HandleFunc("/health", s.handle("healthz", s.healthz))
 	s.mux.HandleFunc("/healthz", s.handle("healthz", s.healthz))
+	s.mux.HandleFunc("/readyz", s.handle("readyz", s.readyz))
 	s.mux.HandleFunc("/version", s.handle("version", s.version))
 	s.mux.HandleFunc("/.well-known/jwks.json", s.handle("jwks", s.serveJWKS))
 	s.mux.HandleFunc("/metrics", s.handle("metrics", s.serveMetrics))
@@ -275,6 +277,18 @@ func (s *Server) healthz(w *recorder, r *http.Request) error {
 		return err
 	}
 	return w.json(map[string]string{"status": "ok"})
+}
+
+// readyz says whether requests should be sent here: from when everything is open
+// until the server is told to stop. healthz says that it runs.
+func (s *Server) readyz(w *recorder, r *http.Request) error {
+	if err := onlyGet(r); err != nil {
+		return err
+	}
+	if s.draining.Load() || s.stopping.Err() != nil {
+		return &problem{code: CodeUnavailable, message: "the server is shutting down"}
+	}
+	return w.json(map[string]string{"status": "ready"})
 }
 
 func (s *Server) version(w *recorder, r *http.Request) error {

@@ -46,6 +46,7 @@ type serveCmd struct {
 	RateOrg        rate          `placeholder:"N[:BURST]" help:"The same for all databases of an organization together."`
 	Retention      lifetime      `default:"never" help:"How long old revisions are kept, for restores, forks and exports: 12h, 30d, or never to drop any."`
 	ExpiredExport  string        `type:"path" placeholder:"DIR" help:"Export databases to files here before they are deleted because their time is over."`
+	Drain          time.Duration `default:"0s" help:"How long to go on after SIGTERM while /readyz says no, for a balancer to notice."`
 	Shutdown       time.Duration `default:"10s" help:"How long requests under way may go on after SIGTERM."`
 }
 
@@ -80,7 +81,7 @@ func (s *serveCmd) Run(c *console) error {
 		Logger:        s.logger(c.err),
 		Limits: server.Limits{
 			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
-			MaxConnections: s.MaxConnections, MaxUpload: int64(s.MaxUpload), MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown,
+			MaxConnections: s.MaxConnections, MaxUpload: int64(s.MaxUpload), MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown, DrainTime: s.Drain,
 			Rates: server.RateLimits{Database: server.Rate(s.RateDatabase), Token: server.Rate(s.RateToken), Organization: server.Rate(s.RateOrg)},
 		},
 	})
