@@ -283,27 +283,31 @@ func (x *Executor) Seed(id uint64, c *Change, res []wire.OpResult) {
 		by[r.Index] = r
 	}
 	for i, e := range c.Intents() {
-		if e.Op > OpDelete {
-			continue
-		}
-		r := by[uint32(i)]
-		k := idKey{e.Table.Name, e.NewRowID}
-		switch {
-		case e.Op == OpUpdate && r.Code == wire.OpRejected:
-			x.inVain(x.moving(e))
-		case e.Op == OpUpdate:
-			x.done(x.moving(e), x.went.final(k, id))
-			if r.Code == wire.OpNewID {
-				x.ids[k] = x.went.final(idKey{k.table, r.NewID}, id)
-			}
-		case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):
-		case r.Code == wire.OpRejected:
-			x.ids[k] = placeholder(k.id)
-		case r.Code == wire.OpNewID:
+		x.seed(id, e, by[uint32(i)])
+	}
+}
+
+// seed is Seed of one operation: those of a change come in their order.
+func (x *Executor) seed(id uint64, e *Event, r wire.OpResult) {
+	if e.Op > OpDelete {
+		return
+	}
+	k := idKey{e.Table.Name, e.NewRowID}
+	switch {
+	case e.Op == OpUpdate && r.Code == wire.OpRejected:
+		x.inVain(x.moving(e))
+	case e.Op == OpUpdate:
+		x.done(x.moving(e), x.went.final(k, id))
+		if r.Code == wire.OpNewID {
 			x.ids[k] = x.went.final(idKey{k.table, r.NewID}, id)
-		default:
-			x.ids[k] = x.went.final(k, id)
 		}
+	case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):
+	case r.Code == wire.OpRejected:
+		x.ids[k] = placeholder(k.id)
+	case r.Code == wire.OpNewID:
+		x.ids[k] = x.went.final(idKey{k.table, r.NewID}, id)
+	default:
+		x.ids[k] = x.went.final(k, id)
 	}
 }
 

@@ -115,13 +115,16 @@ func (n *Renumbering) Evict(id uint64, c *Change, res []wire.OpResult) error {
 
 // Acked tells about a change that the server executed, with these results.
 func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
-	n.x.Seed(id, c, res)
-	by := map[int][]wire.OpResult{}
+	by, last := map[int][]wire.OpResult{}, map[int]wire.OpResult{}
+	for _, r := range res {
+		last[int(r.Index)] = r
+	}
 	for _, r := range n.Final(id, c, res) {
 		by[int(r.Index)] = append(by[int(r.Index)], r)
 		n.vain = n.vain || r.Code == wire.OpRejected
 	}
 	for i, e := range c.Intents() {
+		n.x.seed(id, e, last[i])
 		n.walk(e)
 		if e.Op == OpInsert && e.byRowid() {
 			n.kept[idKey{e.Table.Name, e.RowID}] = true
@@ -256,11 +259,28 @@ func (n *Renumbering) run() error {
 		}
 	}
 	for i, k := range keys {
-		if err := n.move(k.table, parked[i], n.moves[k]); err != nil {
+		if err := n.unpark(k, parked[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unpark moves a row to where it belongs. If another is there, whatever the
+// reason, it keeps an id that no row has on the server: what is said about it is
+// recorded there, and the file can be synced.
+func (n *Renumbering) unpark(k idKey, parked int64) error {
+	if r := n.x.cap.schema.find(k.table); r != nil && !r.NoRowid && !IsPlaceholder(n.moves[k]) {
+		there, err := n.x.taken(r, n.moves[k])
+		if err != nil {
+			return err
+		}
+		if there {
+			n.moves[k] = parked
+			return nil
+		}
+	}
+	return n.move(k.table, parked, n.moves[k])
 }
 
 // clear moves rows out of the way of those whose id is final: pending ones, those

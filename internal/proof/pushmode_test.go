@@ -312,6 +312,33 @@ func TestPushModeParentElsewhere(t *testing.T) {
 	}
 }
 
+// TestPushModeMoveRefused moves a row to a number that is taken on the server, and
+// puts another where it was, in one transaction.
+func TestPushModeMoveRefused(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT, v TEXT DEFAULT '-')")
+		}
+		p.exec("INSERT INTO t (id, tok) VALUES (59, 'first')")
+		p.sync()
+		a.exec("INSERT INTO t (id, tok) VALUES (16, 'a')")
+		a.sync()
+		if ddl {
+			p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+		}
+		p.exec("BEGIN; UPDATE t SET id = 16 WHERE tok = 'first'; INSERT INTO t (id, tok) VALUES (59, 'second'); COMMIT")
+		p.sync()
+		p.exec("UPDATE t SET v = tok || ' changed'")
+		p.sync()
+		a.sync()
+		rows := fmt.Sprint(a.texts("SELECT id || ' ' || tok || ' ' || v FROM t WHERE tok <> 'a' ORDER BY tok"))
+		want(t, fmt.Sprint("rows, ddl=", ddl), rows, "[59 first first changed 60 second second changed]")
+		want(t, fmt.Sprint("its own, ddl=", ddl), fmt.Sprint(p.texts("SELECT id || ' ' || tok || ' ' || v FROM t ORDER BY tok")), rows)
+	}
+}
+
 // racing runs statements while a push is on its way, and its answer after them.
 func racing(t *testing.T, p *agent, statements ...string) {
 	t.Helper()
