@@ -177,16 +177,24 @@ describe('changes that the server refuses', () => {
     await a.push();
     assert.deepEqual(await f.conflicts(), [['t', 'not-null', '["k"]', '{"k":"k","v":null}']]);
   });
-  scenario('RAISE(ROLLBACK) blocks nothing', async (f) => {
-    const [a] = await f.two(['CREATE TABLE t(k TEXT PRIMARY KEY)']);
-    await a.exec("INSERT INTO t VALUES ('bad'); INSERT INTO t VALUES ('good')");
-    await f.sql("CREATE TRIGGER r BEFORE INSERT ON t WHEN NEW.k = 'bad' BEGIN SELECT RAISE(ROLLBACK, 'no'); END");
-    await a.push();
-    await a.exec("INSERT INTO t VALUES ('later')");
-    await a.push();
-    // A trigger that the client had not pulled does not see what it pushes.
-    assert.deepEqual(await f.settle('SELECT k FROM t ORDER BY k'), [['bad'], ['good'], ['later']]);
-  });
+  for (const raise of ["ABORT, 'no'", "FAIL, 'no'", "ROLLBACK, 'no'", 'IGNORE']) {
+    scenario(`RAISE(${raise}) that the client has not seen yet: recorded, blocks nothing`, async (f) => {
+      const [a] = await f.two(['CREATE TABLE t(k TEXT PRIMARY KEY, v TEXT)', "INSERT INTO t VALUES ('fixed', 'v')"]);
+      await a.exec("INSERT INTO t VALUES ('bad', 'v'); INSERT INTO t VALUES ('good', 'v'); UPDATE t SET v = 'w' WHERE k = 'fixed'");
+      await f.sql(
+        `CREATE TRIGGER i BEFORE INSERT ON t WHEN NEW.k = 'bad' BEGIN SELECT RAISE(${raise}); END`,
+        `CREATE TRIGGER u BEFORE UPDATE ON t WHEN OLD.k = 'fixed' BEGIN SELECT RAISE(${raise}); END`,
+      );
+      await a.push();
+      await a.exec("INSERT INTO t VALUES ('later', 'v')");
+      await a.push();
+      assert.deepEqual(await f.settle('SELECT k, v FROM t ORDER BY k'), [['fixed', 'v'], ['good', 'v'], ['later', 'v']]);
+      assert.deepEqual(await f.conflicts(), [['t', 'raise', '["bad"]', '{"k":"bad","v":"v"}'], ['t', 'raise', '["fixed"]', '{"v":"w","k":"fixed"}']]);
+      // It has the triggers now.
+      await a.exec("INSERT INTO t VALUES ('bad', 'v')").catch((err) => assert.match(err.message, /no/));
+      assert.equal(await one(a, "SELECT count(*) FROM t WHERE k = 'bad'"), 0);
+    });
+  }
   scenario('a foreign key that deletes rows which the client had not seen: recorded', async (f) => {
     const [a, b] = await f.two(['CREATE TABLE p(id INTEGER PRIMARY KEY)', 'CREATE TABLE c(k TEXT PRIMARY KEY, p INTEGER REFERENCES p(id) ON DELETE CASCADE)', 'INSERT INTO p VALUES (1)']);
     await a.exec("INSERT INTO c VALUES ('mine', 1)");

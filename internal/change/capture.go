@@ -55,6 +55,7 @@ type Capture struct {
 	// renumbered, if not nil, refuses changes to rows that have no key: their
 	// rowids can't be trusted.
 	renumbered error
+	off        bool           // triggers are
 	row        []sqlite.Value // scratch of packRow
 	recording
 	inFlight

@@ -10,6 +10,7 @@ import (
 // facts are what the authorizer tells about a statement when it is prepared.
 type facts struct {
 	loaded int      // which reading of the schema they were gathered under
+	off    bool     // and whether triggers were off
 	writes []string // tables written, by triggers too
 	direct []string // tables, views and virtual tables named by the statement itself
 	steps  []step   // writes by triggers
@@ -145,7 +146,7 @@ func appendNew(list []string, s string) []string {
 
 // facts returns what is known of a statement.
 func (k *Capture) facts(st *sqlite.Stmt) (*facts, error) {
-	if f, ok := st.Tag.(*facts); ok && f.loaded == k.schema.loaded {
+	if f, ok := st.Tag.(*facts); ok && f.loaded == k.schema.loaded && f.off == k.off {
 		return f, nil
 	}
 	f, err := k.probe(st)
@@ -170,7 +171,7 @@ func (k *Capture) facts(st *sqlite.Stmt) (*facts, error) {
 
 // probe prepares a statement once more: the authorizer speaks only then.
 func (k *Capture) probe(st *sqlite.Stmt) (*facts, error) {
-	f := &facts{loaded: k.schema.loaded}
+	f := &facts{loaded: k.schema.loaded, off: k.off}
 	k.gather = f
 	probe, _, err := k.conn.Prepare(st.SQL())
 	k.gather = nil

@@ -218,6 +218,13 @@ func (x *Executor) Where(table string, id int64) int64 { return x.resolve(table,
 // Triggers reports whether the schema has triggers.
 func (k *Capture) Triggers() bool { return len(k.schema.triggers) > 0 }
 
+// EnableTriggers turns the triggers of main on or off. Temporary ones run
+// nevertheless.
+func (k *Capture) EnableTriggers(on bool) error {
+	k.off = !on
+	return k.conn.DBConfig(sqlite.ConfigEnableTrigger, on)
+}
+
 // StatementConflict describes a statement that was refused.
 func StatementConflict(sql string, args []sqlite.Value, why error) *Conflict {
 	kind, message := "refused", why.Error()

@@ -183,11 +183,15 @@ func (t *tursoRun) run() (ch *change.Change, violated bool, err error) {
 		return nil, false, err
 	}
 	// The client has run its triggers, and pushes what they did.
+	var policies []string
 	if d.cap.Triggers() {
-		if err := d.conn.DBConfig(sqlite.ConfigEnableTrigger, false); err != nil {
+		if err := d.cap.EnableTriggers(false); err != nil {
 			return nil, false, err
 		}
-		defer func() { err = errors.Join(err, d.conn.DBConfig(sqlite.ConfigEnableTrigger, true)) }()
+		defer func() { err = errors.Join(err, d.cap.EnableTriggers(true)) }()
+		if policies, err = t.policies(); err != nil {
+			return nil, false, err
+		}
 	}
 	if err := t.writes(); err != nil {
 		return nil, errors.Is(err, errViolated), unless(err, errViolated)
@@ -199,6 +203,9 @@ func (t *tursoRun) run() (ch *change.Change, violated bool, err error) {
 		return nil, false, err
 	}
 	if ch, err = d.cap.Finish(); err != nil {
+		return nil, false, err
+	}
+	if err := t.unmake(policies); err != nil {
 		return nil, false, err
 	}
 	return ch, false, t.mark()
@@ -319,6 +326,7 @@ type past struct {
 	img   *turso.Image
 	roots map[string]uint32
 	tops  map[string]int64
+	texts []string // of its triggers, if they were read
 }
 
 func (d *database) past(seq uint64) *past {
