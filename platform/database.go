@@ -37,6 +37,7 @@ type Configuration struct {
 	DeleteProtection bool
 	ExpiresAt        time.Time     // when it is deleted; zero: never. agentdb only
 	IdleTimeout      time.Duration // unused for so long, it is deleted; 0: never. agentdb only
+	OnExpiry         string        // "export" or "drop" when its time is over; "": the server's. agentdb only
 }
 
 // databaseJSON is a database in an answer.
@@ -63,6 +64,7 @@ type configurationJSON struct {
 	DeleteProtection bool      `json:"delete_protection"`
 	ExpiresAt        time.Time `json:"expires_at"`
 	IdleTimeout      span      `json:"idle_timeout"`
+	OnExpiry         string    `json:"on_expiry"`
 }
 
 // UnmarshalJSON implements json.Unmarshaler. A database without a URL has that
@@ -85,7 +87,7 @@ func (d *Database) UnmarshalJSON(b []byte) error {
 func (j *configurationJSON) configuration() Configuration {
 	return Configuration{
 		SizeLimit: int64(j.SizeLimit), RateLimit: j.RateLimit, AllowAttach: j.AllowAttach, BlockReads: j.BlockReads, BlockWrites: j.BlockWrites,
-		DeleteProtection: j.DeleteProtection, ExpiresAt: j.ExpiresAt, IdleTimeout: time.Duration(j.IdleTimeout),
+		DeleteProtection: j.DeleteProtection, ExpiresAt: j.ExpiresAt, IdleTimeout: time.Duration(j.IdleTimeout), OnExpiry: j.OnExpiry,
 	}
 }
 
@@ -99,6 +101,7 @@ type Change struct {
 	DeleteProtection *bool
 	ExpiresAt        *time.Time     // zero: never. agentdb only
 	IdleTimeout      *time.Duration // 0: never. agentdb only
+	OnExpiry         *string        // "export", "drop", or "" for the server's. agentdb only
 }
 
 func (ch *Change) body() map[string]any {
@@ -124,6 +127,9 @@ func (ch *Change) body() map[string]any {
 	}
 	if ch.IdleTimeout != nil {
 		b["idle_timeout"] = formatSpan(*ch.IdleTimeout)
+	}
+	if ch.OnExpiry != nil {
+		b["on_expiry"] = *ch.OnExpiry
 	}
 	return b
 }

@@ -31,6 +31,10 @@ type CreateOptions struct {
 	// IdleTimeout deletes it when nobody has used it for so long. Default 0:
 	// never. agentdb only.
 	IdleTimeout time.Duration
+	// OnExpiry says whether the server exports it first, into a directory of its
+	// own, when it is deleted so: "export" or "drop". Default: as the server does.
+	// agentdb only.
+	OnExpiry string
 	// DeleteProtection keeps it from being deleted. agentdb only, here; see Configure.
 	DeleteProtection bool
 
@@ -62,6 +66,9 @@ func (o *CreateOptions) body(name string) (map[string]any, error) {
 	}
 	if o.IdleTimeout > 0 {
 		b["idle_timeout"] = formatSpan(o.IdleTimeout)
+	}
+	if o.OnExpiry != "" {
+		b["on_expiry"] = o.OnExpiry
 	}
 	if o.DeleteProtection {
 		b["delete_protection"] = true

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -14,6 +15,7 @@ type dbConfigCmd struct {
 	RateLimit        *int64    `help:"How many requests per second it takes, or 0 for what the server allows."`
 	TTL              *lifetime `name:"ttl" help:"Delete it after this time from now: 90m, 24h, 30d, or never."`
 	Idle             *lifetime `help:"Delete it when it was unused for this time, or never."`
+	OnExpiry         *string   `placeholder:"export|drop" help:"Whether the server exports it then, before it deletes it; empty: as the server does."`
 	BlockReads       *bool     `negatable:"" help:"Refuse reads."`
 	BlockWrites      *bool     `negatable:"" help:"Refuse writes."`
 	DeleteProtection *bool     `negatable:"" help:"Protect it from being deleted."`
@@ -23,7 +25,7 @@ type dbConfigCmd struct {
 func (d *dbConfigCmd) Run(c *console, r *remote) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	ch := platform.Change{RateLimit: d.RateLimit, BlockReads: d.BlockReads, BlockWrites: d.BlockWrites, DeleteProtection: d.DeleteProtection}
+	ch := platform.Change{OnExpiry: d.OnExpiry, RateLimit: d.RateLimit, BlockReads: d.BlockReads, BlockWrites: d.BlockWrites, DeleteProtection: d.DeleteProtection}
 	if d.SizeLimit != nil {
 		ch.SizeLimit = new(int64(*d.SizeLimit))
 	}
@@ -57,11 +59,15 @@ func (d *dbConfigCmd) Run(c *console, r *remote) error {
 		if conf.IdleTimeout > 0 {
 			v["idle_timeout"] = conf.IdleTimeout.String()
 		}
+		if conf.OnExpiry != "" {
+			v["on_expiry"] = conf.OnExpiry
+		}
 		return c.writeJSON(v)
 	}
 	return c.writeFields(
 		[2]string{"size limit", showLimit(conf.SizeLimit)}, [2]string{"rate limit", showRate(conf.RateLimit)}, [2]string{"expires", orNever(showTime(conf.ExpiresAt))},
-		[2]string{"idle timeout", orNever(showSpan(conf.IdleTimeout))}, [2]string{"block reads", yesNo(conf.BlockReads)},
+		[2]string{"idle timeout", orNever(showSpan(conf.IdleTimeout))}, [2]string{"on expiry", cmp.Or(conf.OnExpiry, "as the server does")},
+		[2]string{"block reads", yesNo(conf.BlockReads)},
 		[2]string{"block writes", yesNo(conf.BlockWrites)}, [2]string{"delete protection", yesNo(conf.DeleteProtection)})
 }
 

@@ -13,6 +13,7 @@ import (
 type newDatabase struct {
 	Group     string   `default:"default" help:"Group that it belongs to."`
 	TTL       lifetime `name:"ttl" help:"Delete it after this time: 90m, 24h, 30d."`
+	OnExpiry  string   `enum:",export,drop" default:"" placeholder:"export|drop" help:"Whether the server exports it then, before it deletes it. Default: as the server does."`
 	Idle      lifetime `help:"Delete it when it was unused for this time."`
 	SizeLimit byteSize `help:"How large it may grow: 512KiB, 64MiB, 1GiB."`
 	Protect   bool     `help:"Protect it from being deleted."`
@@ -20,7 +21,7 @@ type newDatabase struct {
 
 func (n *newDatabase) options() platform.CreateOptions {
 	return platform.CreateOptions{
-		Group: n.Group, TTL: time.Duration(n.TTL), IdleTimeout: time.Duration(n.Idle), SizeLimit: int64(n.SizeLimit), DeleteProtection: n.Protect,
+		Group: n.Group, TTL: time.Duration(n.TTL), IdleTimeout: time.Duration(n.Idle), OnExpiry: n.OnExpiry, SizeLimit: int64(n.SizeLimit), DeleteProtection: n.Protect,
 	}
 }
 

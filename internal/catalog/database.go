@@ -40,6 +40,8 @@ type Database struct {
 	Created time.Time
 	Expires time.Time     // when it is removed by itself; zero: never
 	Idle    time.Duration // unused for so long, it is removed; 0: never
+	// OnExpiry is ExpiryExport, ExpiryDrop, or "" for what the server does.
+	OnExpiry string
 
 	SizeLimit   int64 // bytes; 0: the server's
 	RateLimit   int64 // requests per second; 0: the server's
@@ -52,8 +54,14 @@ type Database struct {
 	Rotated time.Time // tokens made on the command line before it are void
 }
 
+// What becomes of a database whose time is over.
+const (
+	ExpiryExport = "export" // it is written to a file, then removed
+	ExpiryDrop   = "drop"   // it is removed
+)
+
 const databaseColumns = `name, id, org, grp, state, parent, forked_at, created, expires, idle,
-	size_limit, block_reads, block_writes, allow_attach, protected, epoch, rotated, rate_limit`
+	size_limit, block_reads, block_writes, allow_attach, protected, epoch, rotated, rate_limit, on_expiry`
 
 func scanDatabase(st *sqlite.Stmt) Database {
 	on := func(i int) bool { return st.ColumnInt64(i) != 0 }
@@ -62,7 +70,7 @@ func scanDatabase(st *sqlite.Stmt) Database {
 		Parent: st.ColumnText(5), ForkedAt: uint64(st.ColumnInt64(6)),
 		Created: fromMillis(st.ColumnInt64(7)), Expires: fromMillis(st.ColumnInt64(8)), Idle: time.Duration(st.ColumnInt64(9)) * time.Millisecond,
 		SizeLimit: st.ColumnInt64(10), BlockReads: on(11), BlockWrites: on(12), AllowAttach: on(13), Protected: on(14),
-		Epoch: st.ColumnInt64(15), Rotated: fromMillis(st.ColumnInt64(16)), RateLimit: st.ColumnInt64(17),
+		Epoch: st.ColumnInt64(15), Rotated: fromMillis(st.ColumnInt64(16)), RateLimit: st.ColumnInt64(17), OnExpiry: st.ColumnText(18),
 	}
 }
 
@@ -108,9 +116,9 @@ func (t *tx) insertDatabase(d *Database, insert string, now time.Time) (err erro
 		return err
 	}
 	t.touched = append(t.touched, d.Name)
-	_, err = exec(t.Conn, insert+" databases ("+databaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	_, err = exec(t.Conn, insert+" databases ("+databaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		d.Name, d.ID, d.Org, d.Group, int(d.State), d.Parent, int64(d.ForkedAt), d.Created, d.Expires, d.Idle,
-		d.SizeLimit, d.BlockReads, d.BlockWrites, d.AllowAttach, d.Protected, d.Epoch, d.Rotated, d.RateLimit)
+		d.SizeLimit, d.BlockReads, d.BlockWrites, d.AllowAttach, d.Protected, d.Epoch, d.Rotated, d.RateLimit, d.OnExpiry)
 	return kind(err, "group "+d.Group)
 }
 
@@ -186,8 +194,8 @@ func (s *Store) UpdateDatabase(ctx context.Context, name, id string, fn func(*Da
 		}
 		t.touched = append(t.touched, name)
 		_, err = exec(t.Conn, `UPDATE databases SET state = ?, expires = ?, idle = ?, size_limit = ?, block_reads = ?, block_writes = ?,
-			allow_attach = ?, protected = ?, rate_limit = ? WHERE name = ?`,
-			int(d.State), d.Expires, d.Idle, d.SizeLimit, d.BlockReads, d.BlockWrites, d.AllowAttach, d.Protected, d.RateLimit, name)
+			allow_attach = ?, protected = ?, rate_limit = ?, on_expiry = ? WHERE name = ?`,
+			int(d.State), d.Expires, d.Idle, d.SizeLimit, d.BlockReads, d.BlockWrites, d.AllowAttach, d.Protected, d.RateLimit, d.OnExpiry, name)
 		return err
 	})
 	return d, named(err, "database "+name)

@@ -87,6 +87,8 @@ CREATE INDEX usage_org ON usage (org, day);
 CREATE INDEX usage_day ON usage (day);
 `, `
 ALTER TABLE databases ADD COLUMN rate_limit INTEGER NOT NULL DEFAULT 0;
+`, `
+ALTER TABLE databases ADD COLUMN on_expiry TEXT NOT NULL DEFAULT '';
 `}
 
 // Store is what the server knows of its databases beside their contents:

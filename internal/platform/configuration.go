@@ -18,6 +18,7 @@ type configuration struct {
 	DeleteProtection *bool           `json:"delete_protection"`
 	ExpiresAt        *string         `json:"expires_at"` // "": never
 	IdleTimeout      *string         `json:"idle_timeout"`
+	OnExpiry         *string         `json:"on_expiry"` // "": what the server does
 }
 
 func configurationOf(d *catalog.Database) map[string]any {
@@ -31,6 +32,9 @@ func configurationOf(d *catalog.Database) map[string]any {
 	}
 	if d.Idle > 0 {
 		conf["idle_timeout"] = d.Idle.String()
+	}
+	if d.OnExpiry != "" {
+		conf["on_expiry"] = d.OnExpiry
 	}
 	return conf
 }
@@ -79,6 +83,11 @@ func (a *API) configure(c *call) (any, error) {
 		}
 		if req.ExpiresAt != nil {
 			if d.Expires, err = a.expiry(*req.ExpiresAt, ""); err != nil {
+				return err
+			}
+		}
+		if req.OnExpiry != nil {
+			if d.OnExpiry, err = a.onExpiry(*req.OnExpiry); err != nil {
 				return err
 			}
 		}

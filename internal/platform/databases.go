@@ -36,6 +36,7 @@ type databaseJSON struct {
 	CreatedAt   time.Time  `json:"created_at"`
 	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
 	IdleTimeout string     `json:"idle_timeout,omitempty"`
+	OnExpiry    string     `json:"on_expiry,omitempty"`
 	SizeLimit   int64      `json:"size_limit,omitempty"` // bytes
 	RateLimit   int64      `json:"rate_limit,omitempty"` // requests per second
 }
@@ -55,7 +56,7 @@ func (c *call) database(d *catalog.Database) *databaseJSON {
 	j := &databaseJSON{
 		Name: d.Name, DbID: d.ID, Hostname: host, LowName: d.Name, Regions: []string{region}, PrimaryRegion: region, Type: "logical",
 		Version: "agentdb", Group: d.Group, AllowAttach: d.AllowAttach, BlockReads: d.BlockReads, BlockWrites: d.BlockWrites,
-		DeleteProtection: d.Protected, URL: url, CreatedAt: d.Created, SizeLimit: d.SizeLimit, RateLimit: d.RateLimit,
+		DeleteProtection: d.Protected, URL: url, CreatedAt: d.Created, SizeLimit: d.SizeLimit, RateLimit: d.RateLimit, OnExpiry: d.OnExpiry,
 	}
 	if d.Parent != "" {
 		j.Parent = &parent{d.Parent, d.ForkedAt}
@@ -147,6 +148,7 @@ type newDatabase struct {
 	ExpiresAt        string `json:"expires_at"`   // RFC 3339
 	TTL              string `json:"ttl"`          // the same, from now on
 	IdleTimeout      string `json:"idle_timeout"` // a duration
+	OnExpiry         string `json:"on_expiry"`
 	DeleteProtection bool   `json:"delete_protection"`
 }
 
@@ -207,6 +209,9 @@ func (a *API) describe(c *call, req *newDatabase) (d catalog.Database, err error
 		return d, err
 	}
 	if d.Expires, err = a.expiry(req.ExpiresAt, req.TTL); err != nil {
+		return d, err
+	}
+	if d.OnExpiry, err = a.onExpiry(req.OnExpiry); err != nil {
 		return d, err
 	}
 	d.Idle, err = parseLifetime(req.IdleTimeout)

@@ -110,7 +110,7 @@ func (a *API) expire(ctx context.Context, d *catalog.Database) error {
 		return nil // being made or deleted
 	}
 	about := map[string]any{"database": d.Name, "id": d.ID}
-	if a.cfg.ExpiredExport != "" {
+	if a.keeps(d) {
 		file, err := a.exportExpired(ctx, d)
 		if err != nil {
 			return err

@@ -183,3 +183,49 @@ func TestPutOff(t *testing.T) {
 	}
 	e.want(t, 200, e.owner, get, "/v1/databases/a", nil)
 }
+
+// TestOnExpiry: a database's own setting goes before what the server does.
+func TestOnExpiry(t *testing.T) {
+	e := newExpiry(t)
+	for name, on := range map[string]string{"dropped": "drop", "kept": "export", "any": ""} {
+		e.make(t, name)
+		a := e.want(t, 200, e.owner, patch, "/v1/databases/"+name+"/configuration", object{"on_expiry": on})
+		if got, _ := a.at("on_expiry").(string); got != on {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
+	e.want(t, 400, e.owner, patch, "/v1/databases/any/configuration", object{"on_expiry": "archive"})
+	e.want(t, 200, e.owner, post, "/v1/databases", object{"name": "brief", "ttl": "1h", "on_expiry": "drop"})
+	e.ahead.Store(int64(2 * time.Hour))
+	if err := e.Expire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if files := e.files(t); len(files) != 2 || files["kept"] != "of kept" || files["any"] != "of any" {
+		t.Errorf("%v", files)
+	}
+	for _, name := range []string{"dropped", "kept", "any", "brief"} {
+		e.want(t, 404, e.owner, get, "/v1/databases/"+name, nil)
+	}
+}
+
+// TestOnExpiryWithoutDirectory: a server without a directory promises no export,
+// and doesn't delete what was promised one.
+func TestOnExpiryWithoutDirectory(t *testing.T) {
+	e := newExpiry(t)
+	e.want(t, 200, e.owner, post, "/v1/databases", object{"name": "a", "ttl": "1h", "on_expiry": "export"})
+	e.want(t, 200, e.owner, post, "/v1/databases", object{"name": "b", "ttl": "1h"})
+	e.Close()
+	e.cfg.ExpiredExport = ""
+	again, err := New(t.Context(), e.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.API = again
+	e.want(t, 422, e.owner, post, "/v1/databases", object{"name": "c", "on_expiry": "export"})
+	e.ahead.Store(int64(2 * time.Hour))
+	if err := e.Expire(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	e.want(t, 409, e.owner, post, "/v1/databases", object{"name": "a"})
+	e.want(t, 200, e.owner, post, "/v1/databases", object{"name": "b"})
+}

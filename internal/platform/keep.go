@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,12 +13,31 @@ import (
 	"github.com/agentdb/agentdb/internal/catalog"
 )
 
+// onExpiry reads what shall become of a database whose time is over.
+func (a *API) onExpiry(s string) (string, error) {
+	switch {
+	case s != "" && s != catalog.ExpiryDrop && s != catalog.ExpiryExport:
+		return "", fail(http.StatusBadRequest, "on_expiry %q is not one of export, drop", s)
+	case s == catalog.ExpiryExport && a.cfg.ExpiredExport == "":
+		return "", fail(http.StatusUnprocessableEntity, "the server exports no expired databases: see 'agentdb serve --expired-export'")
+	}
+	return s, nil
+}
+
+// keeps reports whether an expired database is exported.
+func (a *API) keeps(d *catalog.Database) bool {
+	return d.OnExpiry == catalog.ExpiryExport || d.OnExpiry == "" && a.cfg.ExpiredExport != ""
+}
+
 // exportExpired writes a database into the directory of expired ones, as it is
 // when nobody writes to it any more, and returns the file's name. The file is
 // whole and on the disk, or not there under its name: doing it again, after a
 // crash too, replaces what is there.
 func (a *API) exportExpired(ctx context.Context, d *catalog.Database) (string, error) {
 	dir := a.cfg.ExpiredExport
+	if dir == "" {
+		return "", errors.New("export: it is to be exported, and the server was started without --expired-export")
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("export: %w", err)
 	}

@@ -24,7 +24,7 @@ var operations = map[string]operation{
 	"GET databases/{database}":                      {id: "getDatabase", out: "DatabaseAnswer"},
 	"DELETE databases/{database}":                   {id: "deleteDatabase", out: "DeletedDatabase"},
 	"GET databases/{database}/configuration":        {id: "getDatabaseConfiguration", out: "Configuration"},
-	"PATCH databases/{database}/configuration":      {id: "updateDatabaseConfiguration", in: "ConfigurationUpdate", out: "Configuration"},
+	"PATCH databases/{database}/configuration":      {id: "updateDatabaseConfiguration", in: "ConfigurationUpdate", out: "Configuration", fails: "422"},
 	"GET databases/{database}/usage":                {id: "getDatabaseUsage", query: "from to", out: "DatabaseUsage"},
 	"GET databases/{database}/stats":                {id: "getDatabaseStats", out: "DatabaseStats"},
 	"GET databases/{database}/instances":            {id: "listInstances", out: "Instances"},
