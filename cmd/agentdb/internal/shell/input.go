@@ -88,16 +88,16 @@ func (t *terminal) read(prompt string) (string, error) {
 	return line, err
 }
 
-// remember keeps a statement as one line, unless a comment would swallow the
-// rest of it.
+// remember keeps a statement as one line if that is the same statement, and
+// line by line if not.
 func (t *terminal) remember(text string) {
-	if strings.Contains(text, "--") {
-		for line := range strings.Lines(text) {
-			t.state.AppendHistory(strings.TrimRight(line, "\n"))
-		}
+	if line, ok := oneLine(text); ok {
+		t.state.AppendHistory(line)
 		return
 	}
-	t.state.AppendHistory(strings.Join(strings.Fields(text), " "))
+	for line := range strings.Lines(text) {
+		t.state.AppendHistory(strings.TrimRight(line, "\r\n"))
+	}
 }
 
 func (*terminal) place() string { return "" }

@@ -112,6 +112,32 @@ func words(s string, n int) []string {
 	return list
 }
 
+// oneLine writes a statement on one line, with single spaces outside of
+// literals, names and comments. It reports whether that can be done: not if one
+// of these goes over several lines, or a comment would swallow what follows.
+func oneLine(s string) (string, bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		tok, n := token(s[i:])
+		if n < 0 {
+			return "", false
+		}
+		part := s[i : i+n]
+		i += n
+		switch {
+		case tok == "" && strings.TrimSpace(part) == "":
+			if b.Len() > 0 && !strings.HasSuffix(b.String(), " ") {
+				b.WriteByte(' ')
+			}
+		case strings.Contains(part, "\n") || strings.HasPrefix(part, "--"):
+			return "", false
+		default:
+			b.WriteString(part)
+		}
+	}
+	return strings.TrimRight(b.String(), " "), true
+}
+
 // hasWord reports whether a statement has a word outside of strings and comments.
 func hasWord(s, word string) bool {
 	for i := 0; i < len(s); {

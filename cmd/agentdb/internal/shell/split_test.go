@@ -50,6 +50,25 @@ func TestBlankAndWords(t *testing.T) {
 	}
 }
 
+// TestOneLine keeps what a literal holds: the history is there to run it again.
+func TestOneLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"INSERT INTO t\n  VALUES (5),\r\n\t(6);":       "INSERT INTO t VALUES (5), (6);",
+		"INSERT INTO t VALUES ('a  b');":               "INSERT INTO t VALUES ('a  b');",
+		"SELECT 'it''s  it',\n \"my  column\" FROM t;": "SELECT 'it''s  it', \"my  column\" FROM t;",
+		"SELECT 'a--b';":                               "SELECT 'a--b';",
+		"SELECT 1 /* a   note */;":                     "SELECT 1 /* a   note */;",
+		".mode  csv":                                   ".mode csv",
+		"SELECT 'a\nb';":                               "",
+		"SELECT 1 -- one\n, 2;":                        "",
+		"SELECT 'open":                                 "",
+	} {
+		if got, ok := oneLine(in); got != want || ok != (want != "") {
+			t.Errorf("%q is remembered as %q, %v", in, got, ok)
+		}
+	}
+}
+
 func FuzzEndOfStatement(f *testing.F) {
 	f.Add("CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 'x;'; END; SELECT 1")
 	f.Fuzz(func(t *testing.T, s string) {
