@@ -35,6 +35,7 @@ var onlyImporters = map[string][]string{
 	"github.com/cockroachdb/":          {"internal/history"},
 	"github.com/prometheus/":           {"server"},
 	"github.com/coder/websocket":       {"server"},
+	"go.opentelemetry.io/":             {"server", "cmd"},
 	"github.com/golang-jwt/":           {"internal/catalog"},
 	"github.com/go-jose/":              {"internal/catalog"},
 	"github.com/alecthomas/kong":       {"cmd"},
@@ -170,7 +171,7 @@ func TestRootLinksLittle(t *testing.T) {
 	for _, pkg := range strings.Fields(out) {
 		for _, bad := range []string{
 			module + "/server", module + "/internal/history", module + "/internal/tenant", module + "/cmd", "github.com/cockroachdb/",
-			"github.com/prometheus/", "net/http/httptest", "testing", "runtime/cgo", "flag",
+			"github.com/prometheus/", "go.opentelemetry.io/", "google.golang.org/", "net/http/httptest", "testing", "runtime/cgo", "flag",
 		} {
 			if pkg == bad || strings.HasSuffix(bad, "/") && strings.HasPrefix(pkg, bad) || strings.HasPrefix(pkg, bad+"/") {
 				t.Errorf("the root package links %s", pkg)

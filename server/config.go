@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/wire"
 )
@@ -45,6 +47,9 @@ type Config struct {
 	ExpiredExport string
 	// Logger gets one line per request at level info. None by default.
 	Logger *slog.Logger
+	// TracerProvider takes spans of requests, of opening databases, and of their
+	// commits. None by default. The header traceparent names their parents.
+	TracerProvider trace.TracerProvider
 	// Limits protect the server and its tenants from one another.
 	Limits Limits
 }

@@ -57,8 +57,10 @@ func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
 	if d.catalog, err = catalog.OpenStore(cfg.DataDir, nil); err != nil {
 		return err
 	}
+	spans := newTracing(cfg.TracerProvider)
 	d.Manager, err = tenant.New(tenant.Config{
-		Store:            d.history,
+		Store:            spans.store(d.history),
+		Opening:          spans.opening(),
 		Created:          d.created,
 		Limit:            d.limit,
 		CacheDir:         filepath.Join(cfg.DataDir, cacheDir),

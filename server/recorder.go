@@ -77,8 +77,10 @@ func (s *Server) handle(route string, h handler) http.HandlerFunc {
 		// Recommended, not required, and 37 bytes on each answer.
 		rw.Header()["Date"] = nil
 		s.extend(w)
+		r, end := s.tracing.request(w, r)
 		err := contain(h, s.admit, w, r)
 		abort := s.settle(w, id, err)
+		end()
 		s.record(w, r, id, time.Since(start))
 		if abort {
 			panic(http.ErrAbortHandler)

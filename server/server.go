@@ -65,6 +65,7 @@ type Server struct {
 	store    *catalog.Store    // nil if the databases are not those of a data directory
 	api      *platform.API     // of the store
 	metrics  *metrics
+	tracing  *tracing
 	streams  *hrana.Streams
 	mux      *http.ServeMux
 	memory   budget
@@ -126,6 +127,7 @@ func newServer(cfg Config, dbs databases) (*Server, error) {
 			Idle: cfg.Limits.TransactionIdle, MaxTransaction: cfg.Limits.TransactionTime, MaxAnswer: int(cfg.Limits.MaxAnswer),
 		}),
 	}
+	s.tracing = newTracing(cfg.TracerProvider)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	if !cfg.Dev {
 		key, err := catalog.OpenKey(cfg.DataDir)

@@ -69,16 +69,21 @@ func (s *serveCmd) Run(c *console) error {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	spans, flush, err := traces(ctx, s.logger(c.err))
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
 	srv, err := server.New(server.Config{
-		TLS:           secure,
-		Issuers:       s.issuers(),
-		Retention:     time.Duration(s.Retention),
-		ExpiredExport: s.ExpiredExport,
-		DataDir:       s.Data,
-		Dev:           s.Dev,
-		Domain:        s.Domain,
-		Organization:  s.Org,
-		Logger:        s.logger(c.err),
+		TracerProvider: spans,
+		TLS:            secure,
+		Issuers:        s.issuers(),
+		Retention:      time.Duration(s.Retention),
+		ExpiredExport:  s.ExpiredExport,
+		DataDir:        s.Data,
+		Dev:            s.Dev,
+		Domain:         s.Domain,
+		Organization:   s.Org,
+		Logger:         s.logger(c.err),
 		Limits: server.Limits{
 			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
 			MaxConnections: s.MaxConnections, MaxUpload: int64(s.MaxUpload), MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown, DrainTime: s.Drain,
@@ -93,7 +98,9 @@ func (s *serveCmd) Run(c *console) error {
 	stop() // a second signal ends the process at once
 	closing, cancel := context.WithTimeout(context.Background(), s.Shutdown)
 	defer cancel()
-	return errors.Join(err, srv.Close(closing))
+	err = errors.Join(err, srv.Close(closing))
+	flush()
+	return err
 }
 
 func (s *serveCmd) issuers() (all []server.Issuer) {

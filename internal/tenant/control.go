@@ -1,6 +1,8 @@
 package tenant
 
 import (
+	"context"
+
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
@@ -9,7 +11,7 @@ func logic(message string) error {
 }
 
 // control runs a statement that begins or ends a transaction or a savepoint.
-func (s *Session) control(p *query) error {
+func (s *Session) control(ctx context.Context, p *query) error {
 	switch p.control {
 	case "BEGIN":
 		if s.tx {
@@ -20,7 +22,7 @@ func (s *Session) control(p *query) error {
 		if !s.tx {
 			return logic("cannot commit - no transaction is active")
 		}
-		return s.commit()
+		return s.commit(ctx)
 	case "ROLLBACK":
 		if !s.tx {
 			return logic("cannot rollback - no transaction is active")
@@ -30,7 +32,7 @@ func (s *Session) control(p *query) error {
 	case "SAVEPOINT":
 		return s.save(p)
 	case "RELEASE":
-		return s.releaseTo(p)
+		return s.releaseTo(ctx, p)
 	default:
 		return s.rollbackTo(p)
 	}
@@ -81,10 +83,10 @@ func (s *Session) save(p *query) error {
 
 // releaseTo forgets a savepoint and those inside it. With the last of a
 // transaction that a SAVEPOINT began, it commits.
-func (s *Session) releaseTo(p *query) error {
+func (s *Session) releaseTo(ctx context.Context, p *query) error {
 	i := s.mark(p.name)
 	if i == 0 && s.outer {
-		return s.commit()
+		return s.commit(ctx)
 	}
 	if err := s.savepoint(p); err != nil {
 		return err

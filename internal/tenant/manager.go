@@ -53,6 +53,9 @@ type Config struct {
 	// Created is told of a database that a client has made, in a request that
 	// waits for it; nil: nobody is. It must not use the Manager.
 	Created func(name string)
+	// Opening is told of a database that is being opened; what it returns is called
+	// afterwards. nil: nobody is told.
+	Opening func(ctx context.Context, name string) func(error)
 	// Limit returns the size that a database may have, in bytes, 0 if MaxPages
 	// is its limit; nil: no database has a limit of its own. It must be quick.
 	Limit func(name string) int64
@@ -317,7 +320,12 @@ func (m *Manager) open(ctx context.Context, name string, create bool) (*database
 	m.mu.Unlock()
 	m.shrink()
 	// Others wait for it too, whatever becomes of this request.
+	done := func(error) {}
+	if m.cfg.Opening != nil {
+		done = m.cfg.Opening(ctx, name)
+	}
 	err := db.open(context.WithoutCancel(ctx), create, known, cached)
+	done(err)
 	db.openErr = err
 	if err != nil {
 		db.fail()

@@ -267,7 +267,7 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 				return Result{}, err
 			}
 		}
-		return Result{}, s.control(p)
+		return Result{}, s.control(ctx, p)
 	case !p.readOnly:
 		return s.write(ctx, p, rows)
 	}
@@ -387,7 +387,7 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 	var engine *sqlite.Error
 	switch {
 	case err == nil && own:
-		if err = s.commit(); err != nil && s.tx {
+		if err = s.commit(ctx); err != nil && s.tx {
 			s.rollback()
 		}
 	case err == nil:

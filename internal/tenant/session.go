@@ -220,7 +220,7 @@ func (s *Session) lostBy(err error) {
 // commit commits, and appends what was captured to the history. After a
 // violated foreign key the transaction goes on, after other errors it is
 // rolled back.
-func (s *Session) commit() error {
+func (s *Session) commit(ctx context.Context) error {
 	d := s.d
 	violated, err := d.conn.DeferredFKs()
 	if err == nil && violated {
@@ -247,13 +247,13 @@ func (s *Session) commit() error {
 	}
 	s.ended()
 	d.cap.Discard()
-	return d.append(ch, s.cfg.Author, nil)
+	return d.append(ctx, ch, s.cfg.Author, nil)
 }
 
 // append puts the transaction that was just committed into the history. If
 // that fails the file is ahead of the truth, and is thrown away. kv is metadata
 // that goes with it. The gate and the mutex are held.
-func (d *database) append(ch *change.Change, author string, kv map[string][]byte) error {
+func (d *database) append(ctx context.Context, ch *change.Change, author string, kv map[string][]byte) error {
 	pages, size, err := d.wal.take()
 	if err == nil && size == 0 {
 		return nil // nothing was written
@@ -269,7 +269,7 @@ func (d *database) append(ch *change.Change, author string, kv map[string][]byte
 		}
 		var pending *history.Pending
 		// The commit is made: it must not depend on the client's patience.
-		pending, err = d.m.cfg.Store.Append(context.Background(), d.id(), d.head, nc)
+		pending, err = d.m.cfg.Store.Append(context.WithoutCancel(ctx), d.id(), d.head, nc)
 		d.wal.release()
 		if err == nil {
 			d.accepted(pending, nc, still)

@@ -52,7 +52,7 @@ func (s *Session) Push(ctx context.Context, p *TursoPush) error {
 	if err != nil || t.repeated {
 		return err
 	}
-	err = t.commit()
+	err = t.commit(ctx)
 	if errors.Is(err, change.ErrTooMuch) || sqlite.IsInterrupt(err) {
 		return &sqlite.Error{Code: sqlite.CodeTooBig, Message: "the push writes more, or takes longer, than this server allows: push in smaller steps (pushOperationsThreshold)", Offset: -1}
 	}
@@ -126,7 +126,7 @@ func (t *tursoRun) isRepeated() (bool, error) {
 // foreign keys off, and write in any order: if one is violated, they are checked
 // at the end instead; if there still is a violation, what violates them at once
 // is refused; if that doesn't help, everything is.
-func (t *tursoRun) commit() error {
+func (t *tursoRun) commit(ctx context.Context) error {
 	for _, try := range []attempt{{strict: true}, {deferred: true}, {}, {refuse: "FOREIGN KEY constraint failed at the end of the transaction"}} {
 		t.attempt = try
 		stop := t.d.limitTime()
@@ -137,7 +137,7 @@ func (t *tursoRun) commit() error {
 		}
 		stop()
 		if err == nil && !violated {
-			err = t.append(ch)
+			err = t.append(ctx, ch)
 		} else {
 			t.rollback()
 		}
@@ -275,7 +275,7 @@ func (t *tursoRun) stamps() error {
 }
 
 // append commits, and appends the commit to the history.
-func (t *tursoRun) append(ch *change.Change) error {
+func (t *tursoRun) append(ctx context.Context, ch *change.Change) error {
 	d := t.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -284,7 +284,7 @@ func (t *tursoRun) append(ch *change.Change) error {
 		return err
 	}
 	d.cap.Discard()
-	if err := d.append(ch, t.author, map[string][]byte{tursoKey(t.p.Client): t.state.encode()}); err != nil {
+	if err := d.append(ctx, ch, t.author, map[string][]byte{tursoKey(t.p.Client): t.state.encode()}); err != nil {
 		return err
 	}
 	d.turso.put(t.p.Client, t.state)
