@@ -74,7 +74,7 @@ type Limits struct {
 	MaxBody int64
 	// MaxDecoded is the same once decompressed, 256 MiB by default.
 	MaxDecoded int64
-	// MaxTransaction is the largest single transaction in bytes, encoded;
+	// MaxTransaction is the largest transaction that a replica may push, in bytes, encoded;
 	// 128 MiB by default.
 	MaxTransaction int64
 	// MaxMemory bounds the request bodies being worked on at any time, in

@@ -36,7 +36,7 @@ type serveCmd struct {
 	LogFormat string     `enum:"text,json" default:"text" help:"How the log is written to standard error: ${enum}."`
 
 	MaxBody        byteSize      `default:"64MiB" help:"Largest request body."`
-	MaxTransaction byteSize      `default:"128MiB" help:"Largest transaction."`
+	MaxTransaction byteSize      `default:"128MiB" help:"Largest transaction that an agent may push."`
 	MaxConnections int           `default:"10000" help:"Most connections at a time."`
 	MaxTime        time.Duration `default:"30s" help:"Longest time that a request's changes may take to execute."`
 	MaxUpload      byteSize      `default:"1GiB" help:"Largest file that a database is made from."`
