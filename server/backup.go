@@ -62,6 +62,9 @@ func (d *stored) backup(ctx context.Context, dataDir string, now time.Time) (_ s
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // dev mode has none
 		return "", fmt.Errorf("server: backup: %w", err)
 	}
+	if err := os.WriteFile(filepath.Join(partial, restoredFile), nil, 0o600); err != nil {
+		return "", fmt.Errorf("server: backup: %w", err)
+	}
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}

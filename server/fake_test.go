@@ -72,7 +72,7 @@ func (f *fakeDatabases) Export(context.Context, string, uint32) (int64, iter.Seq
 	return 0, nil, tenant.ErrNotFound
 }
 
-func (f *fakeDatabases) Generation(context.Context, string) (uint32, error) { return 1, nil }
+func (f *fakeDatabases) Generation(context.Context, string, uint32) (uint32, error) { return 1, nil }
 
 func (f *fakeDatabases) Frames(context.Context, string, uint32, int, int) ([]byte, error) {
 	return nil, tenant.ErrNotFound

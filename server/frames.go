@@ -21,7 +21,7 @@ func (s *Server) info(w *recorder, r *http.Request) error {
 	}
 	generation := uint32(1)
 	if replica(r) {
-		if generation, err = s.dbs.Generation(r.Context(), name); err != nil {
+		if generation, err = s.dbs.Generation(r.Context(), name, 0); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func (s *Server) frames(w *recorder, r *http.Request) error {
 	}
 	frames, err := s.dbs.Frames(r.Context(), name, generation, int(from), int(to))
 	if errors.Is(err, tenant.ErrGenerationEnd) {
-		if generation, err = s.dbs.Generation(r.Context(), name); err == nil {
+		if generation, err = s.dbs.Generation(r.Context(), name, generation); err == nil {
 			return endOfGeneration(w, generation)
 		}
 	}

@@ -149,3 +149,50 @@ func TestEmbeddedReplicaRefused(t *testing.T) {
 		t.Error("Turso's CLI is not sent the whole file")
 	}
 }
+
+// A replica of a database that was restored, or made anew, and has as many
+// commits again is not told that it has everything.
+func TestEmbeddedReplicaOfAnotherHistory(t *testing.T) {
+	commits := func(s *sqlServer, n int, x string) {
+		for range n {
+			s.pipeline("", "INSERT INTO t VALUES('"+x+"')")
+		}
+	}
+	refused := func(r *replicaFile) {
+		t.Helper()
+		for _, path := range []string{"/db/t/sync/%d/%d/900", "/db/t/export/%d"} {
+			status, body := r.s.get(fmt.Sprintf(path, append([]any{r.gen}, r.frame+1)[:strings.Count(path, "%d")]...))
+			if status != http.StatusConflict || !strings.Contains(body, "new file") {
+				t.Errorf("%s: %d %.100s", path, status, body)
+			}
+		}
+	}
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE t(x)")
+	backup, err := s.srv.Backup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.replica(128)
+	commits(s, 300, "before")
+	r.sync()
+	s.stop()
+	s.start()
+	commits(s, 1, "before")
+	if r.sync(); r.query("SELECT count(*) FROM t") != "ok 301" { // a start changes nothing
+		t.Error(r.query("SELECT count(*) FROM t"))
+	}
+
+	s.stop()
+	s.cfg.DataDir = backup
+	s.start()
+	commits(s, 301, "after")
+	refused(r)
+	r = s.replica(128)
+	s.stop()
+	s.start()
+	commits(s, 1, "after")
+	if r.sync(); r.query("SELECT min(x), count(*) FROM t") != "ok after|302" {
+		t.Error(r.query("SELECT min(x), count(*) FROM t"))
+	}
+}

@@ -57,8 +57,13 @@ func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
 	if d.catalog, err = catalog.OpenStore(cfg.DataDir, nil); err != nil {
 		return err
 	}
+	lineage, err := lineage(cfg.DataDir)
+	if err != nil {
+		return err
+	}
 	spans := newTracing(cfg.TracerProvider)
 	d.Manager, err = tenant.New(tenant.Config{
+		Lineage:          lineage,
 		Store:            spans.store(d.history),
 		Opening:          spans.opening(),
 		Created:          d.created,

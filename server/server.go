@@ -42,7 +42,7 @@ type databases interface {
 	// the newest, or of that which a generation begins with.
 	Export(ctx context.Context, name string, generation uint32) (int64, iter.Seq2[[]byte, error], error)
 	// Generation returns the generation that a database is in.
-	Generation(ctx context.Context, name string) (uint32, error)
+	Generation(ctx context.Context, name string, of uint32) (uint32, error)
 	// Frames returns frames of a generation.
 	Frames(ctx context.Context, name string, generation uint32, from, to int) ([]byte, error)
 	// Stats counts what happened so far.

@@ -1,6 +1,7 @@
 """libsql: embedded replicas, which read a file and write on the server."""
 
 import os
+import shutil
 import subprocess
 import sys
 import unittest
@@ -82,6 +83,29 @@ class Replica(Server):
         self.start(self.address)
         with self.assertRaisesRegex(ValueError, "open the database with a new file"):
             db.sync()
+
+    def test_a_restored_server_with_as_many_commits(self):
+        self.sql.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x)")
+        self.kill()
+        shutil.copytree(self.data, self.data + ".copy")
+        self.start(self.address)
+        db = self.replica("a")
+        self.reconnect().execute("INSERT INTO t(x) VALUES ('before')")
+        db.sync()
+        self.kill()
+        shutil.rmtree(self.data)
+        os.rename(self.data + ".copy", self.data)
+        open(os.path.join(self.data, "restored"), "w").close()
+        self.start(self.address)
+        self.reconnect().execute("INSERT INTO t(x) VALUES ('after')")
+        with self.assertRaisesRegex(ValueError, "open the database with a new file"):
+            db.sync()
+        self.assertEqual(self.rows(self.replica("b")), [("after",)])
+
+    def reconnect(self):
+        sql = turso_serverless.connect(self.url(), isolation_level=None)
+        self.addCleanup(sql.close)
+        return sql
 
     @unittest.skip("the server takes no pages from clients: it merges rows, and pages can't be merged")
     def test_offline_writes(self):

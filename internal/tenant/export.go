@@ -18,6 +18,9 @@ func (m *Manager) Export(ctx context.Context, name string, generation uint32) (s
 	}
 	id := history.DBID(name)
 	var head history.Head
+	if generation, err = m.inLine(ctx, name, generation); err != nil {
+		return 0, nil, err
+	}
 	switch generation {
 	case 0:
 		head, err = m.cfg.Store.DurableHead(ctx, id)

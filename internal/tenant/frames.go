@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"sync"
 
@@ -47,16 +48,50 @@ func (l *frameLog) total() int {
 	return l.ends[len(l.ends)-1]
 }
 
-// Generation returns the generation that a database is in.
-func (m *Manager) Generation(ctx context.Context, name string) (uint32, error) {
+// Generation returns the generation that a database is in, as a replica counts
+// that is in generation of; 0: as new ones do.
+func (m *Manager) Generation(ctx context.Context, name string, of uint32) (uint32, error) {
 	head, err := m.cfg.Store.DurableHead(ctx, history.DBID(name))
 	if errors.Is(err, history.ErrNotFound) {
 		return 1, nil
 	}
-	return generationOf(head), translate(err)
+	before := uint32(0)
+	if err == nil && (of == 0 || of >= 1<<lineShift) {
+		before, err = m.line(ctx, name)
+	}
+	return before + generationOf(head), translate(err)
 }
 
 func generationOf(head history.Head) uint32 { return uint32(head.Seq/generationCommits) + 1 }
+
+// lineShift is where a generation's number has the line of the database: a
+// number for the database as it was made, on the server as it was restored. A
+// replica that was made before the database was has none.
+const lineShift = 22
+
+// line returns what comes before the first generation of a database.
+func (m *Manager) line(ctx context.Context, name string) (uint32, error) {
+	info, err := m.cfg.Store.Stat(ctx, history.DBID(name))
+	if err != nil {
+		return 0, err
+	}
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, m.cfg.Lineage, info.Created.UnixMilli())
+	return uint32(h.Sum64()%(1<<(32-lineShift)-1)+1) << lineShift, nil
+}
+
+// inLine returns a generation's number without the line. That of another line is
+// ErrRevision: the database was made anew, or restored from a backup.
+func (m *Manager) inLine(ctx context.Context, name string, gen uint32) (uint32, error) {
+	if gen < 1<<lineShift {
+		return gen, nil
+	}
+	line, err := m.line(ctx, name)
+	if errors.Is(err, history.ErrNotFound) || err == nil && gen>>lineShift != line>>lineShift {
+		return 0, ErrRevision
+	}
+	return gen - line, translate(err)
+}
 
 // markWAL makes page 1 that of a file with a WAL.
 func markWAL(page1 []byte) { page1[18], page1[19] = 2, 2 }
@@ -71,6 +106,9 @@ func (m *Manager) Frames(ctx context.Context, name string, gen uint32, from, to 
 	}
 	if gen < 1 || from < 1 || to <= from {
 		return nil, fmt.Errorf("%w: frames %d to %d of generation %d", ErrMalformed, from, to, gen)
+	}
+	if gen, err = m.inLine(ctx, name, gen); err != nil {
+		return nil, err
 	}
 	log, err := m.frameLog(ctx, name, gen, head)
 	switch {

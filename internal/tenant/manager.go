@@ -24,6 +24,7 @@ type Config struct {
 	Store    history.Store // the truth; the caller closes it after the Manager
 	CacheDir string        // for cached files; emptied by New
 	Logger   *slog.Logger  // nil: nothing is logged
+	Lineage  uint32        // another one each time that the Store was restored from a backup
 
 	MaxOpen     int           // open databases; 0: 1024
 	MaxCached   int           // cached files of closed databases; 0: 8192
