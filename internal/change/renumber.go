@@ -18,6 +18,8 @@ type Renumbering struct {
 	x       *Executor
 	moves   map[idKey]int64
 	pending map[idKey]bool  // rows of changes that the server has not seen
+	back    map[idKey]int64 // rows that such changes have moved there: where they were
+	undone  map[idKey]bool  // those of them that go back, since the id is another row's
 	given   map[idKey]bool  // ids that the server gave to rows, though they may be gone here
 	kept    map[idKey]bool  // rows that have the id that they asked for
 	refused map[idKey]bool  // rows that it refused to insert
@@ -28,7 +30,7 @@ type Renumbering struct {
 // NewRenumbering returns a Renumbering on the capture's connection, whose
 // recording must be suspended.
 func NewRenumbering(k *Capture) *Renumbering {
-	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}, ran: map[idKey]int64{}}
+	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}, back: map[idKey]int64{}, undone: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}, ran: map[idKey]int64{}}
 }
 
 // Since tells, in order, about the commits since the state before the changes:
@@ -146,8 +148,8 @@ func (n *Renumbering) went(id uint64, e *Event) {
 	if e.Op != OpUpdate || e.NewRowID == e.RowID || !e.byRowid() || n.x.refersByID(e.Table.Name) {
 		return
 	}
-	k := idKey{e.Table.Name, e.NewRowID}
-	to := n.x.went.final(k, id)
+	k := idKey{e.Table.Name, e.here()}
+	to := n.x.went.final(idKey{k.table, e.NewRowID}, id)
 	if n.kept[k] = to == k.id; to != k.id {
 		n.moves[k] = to
 	}
@@ -158,7 +160,7 @@ func (n *Renumbering) outcome(e *Event, r wire.OpResult) {
 	if e.Op > OpUpdate || e.Table.NoRowid {
 		return
 	}
-	k := idKey{e.Table.Name, e.NewRowID}
+	k := idKey{e.Table.Name, e.here()}
 	follows := n.x.refersByID(e.Table.Name) // such ids follow others
 	switch {
 	case r.Code == wire.OpNewID && !follows:
@@ -167,7 +169,7 @@ func (n *Renumbering) outcome(e *Event, r wire.OpResult) {
 		n.given[idKey{k.table, r.NewID}] = true
 	case r.Code == wire.OpRejected && e.Op == OpInsert:
 		n.refused[k] = true
-	case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !follows:
+	case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !follows && !e.vain:
 		n.moves[k] = n.x.resolve(e.Table.Name, e.RowID)
 	}
 }
@@ -177,8 +179,11 @@ func (n *Renumbering) Pending(c *Change) {
 	n.x.Expect(c)
 	for _, e := range c.Intents() {
 		n.walk(e)
-		if e.Op == OpInsert && !e.Table.NoRowid {
+		switch {
+		case e.Op == OpInsert && !e.Table.NoRowid:
 			n.pending[idKey{e.Table.Name, e.RowID}] = true
+		case e.Op == OpUpdate && e.NewRowID != e.RowID && !e.vain && e.byRowid():
+			n.back[idKey{e.Table.Name, e.NewRowID}] = e.RowID
 		}
 	}
 }
@@ -186,7 +191,7 @@ func (n *Renumbering) Pending(c *Change) {
 // walk follows ids that are used again: a row inserted later with the id of
 // one that was to move, or that got that id, is another row.
 func (n *Renumbering) walk(e *Event) {
-	if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID {
+	if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.here() == e.RowID {
 		return
 	}
 	k, now := idKey{e.Table.Name, e.RowID}, idKey{e.Table.Name, e.NewRowID}
@@ -196,6 +201,7 @@ func (n *Renumbering) walk(e *Event) {
 		delete(n.moves, id)
 		delete(n.refused, id)
 		delete(n.kept, id)
+		delete(n.back, id)
 	}
 	if e.Op != OpUpdate {
 		return
@@ -296,6 +302,10 @@ func (n *Renumbering) clear() error {
 			return err
 		}
 		if !there {
+			continue
+		}
+		if from, ok := n.back[to]; ok {
+			n.moves[to], n.undone[to] = n.x.resolve(to.table, from), true
 			continue
 		}
 		if len(r.PK) == 0 && !n.pending[to] {
@@ -421,6 +431,10 @@ func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
 			}
 		}
 		n.x.rewrite(e)
+		if pending && e.Op == OpUpdate && n.undone[idKey{e.Table.Name, e.NewRowID}] && e.NewRowID != e.RowID && !e.vain {
+			n.x.inVain(n.x.moving(e))
+			e.vain = true
+		}
 	}
 	if pending {
 		out.Events = append(out.Events, Event{Op: OpDDL, Kind: DDLOther, Effect: true, Statement: &Statement{}})

@@ -91,3 +91,11 @@ func (n *Renumbering) Vanish() error {
 	}
 	return nil
 }
+
+// here returns the id that the row has in the file after the event.
+func (e *Event) here() int64 {
+	if e.vain {
+		return e.RowID
+	}
+	return e.NewRowID
+}

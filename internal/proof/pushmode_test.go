@@ -339,6 +339,34 @@ func TestPushModeMoveRefused(t *testing.T) {
 	}
 }
 
+// TestPushModeMoveIntoRefused moves a row to the number of one that has left it,
+// while the server refuses to let that one go.
+func TestPushModeMoveIntoRefused(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT, v TEXT DEFAULT '-')")
+		}
+		p.exec("INSERT INTO t (id, tok) VALUES (24, 'first'), (52, 'second')")
+		p.sync()
+		a.exec("INSERT INTO t (id, tok) VALUES (50, 'a')")
+		a.sync()
+		if ddl {
+			p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+		}
+		p.exec("UPDATE t SET id = 50 WHERE tok = 'first'")
+		racing(t, p, "UPDATE t SET id = 24 WHERE tok = 'second'", "UPDATE t SET v = 'early' WHERE tok = 'second'")
+		p.sync()
+		p.exec("UPDATE t SET v = v || ' ' || tok")
+		p.sync()
+		a.sync()
+		rows := fmt.Sprint(a.texts("SELECT id || ' ' || tok || ' ' || v FROM t WHERE tok <> 'a' ORDER BY tok"))
+		want(t, fmt.Sprint("rows, ddl=", ddl), rows, "[24 first - first 52 second early second]")
+		want(t, fmt.Sprint("its own, ddl=", ddl), fmt.Sprint(p.texts("SELECT id || ' ' || tok || ' ' || v FROM t ORDER BY tok")), rows)
+	}
+}
+
 // racing runs statements while a push is on its way, and its answer after them.
 func racing(t *testing.T, p *agent, statements ...string) {
 	t.Helper()
