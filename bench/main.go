@@ -1,4 +1,4 @@
-// Bench measures agentdb against its peers: run `go run . embedded`, `sync`, `official`, `server` or `all` in this directory.
+// Bench measures agentdb against its peers: run `go run . embedded`, `sync`, `official`, `server`, `platform`, `soak` or `all` in this directory.
 // It prints a table of medians and ratios with the targets of the project, hit or missed, and writes results/<suite>.json.
 // README.md says what each suite does and what it needs.
 package main
@@ -28,6 +28,7 @@ type settings struct {
 	tmp      string // removed at the end
 	peerOnly bool
 	profile  string
+	soak     time.Duration
 	bench    string // this directory: go.mod, node_modules
 }
 
@@ -50,9 +51,10 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&s.dir, "dir", "", "directory on a real disk for the databases (default: work/ here)")
 	fs.StringVar(&s.results, "results", "results", "directory for the results")
 	fs.BoolVar(&s.peerOnly, "peer-only", false, "measure the peers alone (sync and server)")
+	fs.DurationVar(&s.soak, "for", 10*time.Minute, "how long to soak")
 	fs.StringVar(&s.profile, "cpuprofile", "", "write a CPU profile of this process: our clients in sync, the load generator in server")
 	fs.Usage = func() {
-		fmt.Fprintln(fs.Output(), "usage: go run . [flags] embedded|sync|official|server|all")
+		fmt.Fprintln(fs.Output(), "usage: go run . [flags] embedded|sync|official|server|platform|soak|all")
 		fs.PrintDefaults()
 	}
 	if err := fs.Parse(args); err != nil {
@@ -67,7 +69,7 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("which suite?")
 	}
 	if suites[0] == "all" {
-		suites = []string{"embedded", "sync", "official", "server"}
+		suites = []string{"embedded", "sync", "official", "server", "platform"}
 	}
 	if err := s.prepare(); err != nil {
 		return err
@@ -118,7 +120,7 @@ func (s *settings) startProfile() (stop func(), err error) {
 }
 
 func (s *settings) suite(ctx context.Context, name string) error {
-	suites := map[string]func(context.Context, *settings, *report) error{"embedded": embeddedSuite, "sync": syncSuite, "official": officialSuite, "server": serverSuite}
+	suites := map[string]func(context.Context, *settings, *report) error{"embedded": embeddedSuite, "sync": syncSuite, "official": officialSuite, "server": serverSuite, "platform": platformSuite, "soak": soakSuite}
 	fn := suites[name]
 	if fn == nil {
 		return errors.New("no such suite")
