@@ -253,6 +253,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	}
 	if db != nil {
 		db.fail() // whoever holds it finds it gone
+		m.evict(db)
 	}
 	m.feeds.wake(name)
 	m.mu.Lock()

@@ -127,3 +127,21 @@ func TestSessionIsCancelled(t *testing.T) {
 		t.Errorf("%s rows", got)
 	}
 }
+
+// TestDeletedDatabaseIsClosed: a database that is deleted gives back its memory
+// and its files at once.
+func TestDeletedDatabaseIsClosed(t *testing.T) {
+	m := newManager(t, tenant.Config{})
+	for i := range 5 {
+		name := fmt.Sprint("d", i)
+		must(t, m.Session(name, tenant.SessionConfig{Write: true, Create: true}), "CREATE TABLE t(x)")
+		if err := m.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for start := time.Now(); m.Stats().Open > 0; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 2*time.Second {
+			t.Fatalf("%d databases are open", m.Stats().Open)
+		}
+	}
+}
