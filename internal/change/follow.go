@@ -138,6 +138,12 @@ func (t *travels) meant(k idKey) (to int64, ok bool) {
 	return to, ok
 }
 
+// left reports whether the row that the changes mean by an id is elsewhere.
+func (t *travels) left(k idKey) bool {
+	_, ok := t.meant(k)
+	return ok
+}
+
 // moved lists the ids that meant has something about.
 func (t *travels) moved() iter.Seq[idKey] {
 	switch t.from {
@@ -304,6 +310,8 @@ func (x *Executor) seed(id uint64, e *Event, r wire.OpResult) {
 	case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):
 	case r.Code == wire.OpRejected:
 		x.ids[k] = placeholder(k.id)
+	case e.again && x.went.left(k):
+		delete(x.ids, k) // an update of a row that others have deleted or moved since
 	case r.Code == wire.OpNewID:
 		x.ids[k] = x.went.final(idKey{k.table, r.NewID}, id)
 	default:

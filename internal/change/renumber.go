@@ -85,7 +85,10 @@ func (n *Renumbering) Final(id uint64, c *Change, res []wire.OpResult) []wire.Op
 	out := slices.Clone(res)
 	for i := range out {
 		if r := &out[i]; r.Code == wire.OpNewID && int(r.Index) < len(in) && in[r.Index].Table != nil {
-			r.NewID = n.x.went.final(idKey{in[r.Index].Table.Name, r.NewID}, id)
+			k := idKey{in[r.Index].Table.Name, r.NewID}
+			if r.NewID = n.x.went.final(k, id); in[r.Index].again && n.x.went.left(k) {
+				r.NewID, _ = n.x.went.meant(k) // an update of a row of the base
+			}
 		}
 	}
 	return out

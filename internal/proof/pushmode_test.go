@@ -367,6 +367,39 @@ func TestPushModeMoveIntoRefused(t *testing.T) {
 	}
 }
 
+// TestPushModeFullTextGone updates a full text row that others delete before the
+// answer, which is lost, and whose number they use again.
+func TestPushModeFullTextGone(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE VIRTUAL TABLE IF NOT EXISTS f USING fts5(tok, v)")
+		}
+		p.exec("INSERT INTO f VALUES ('p', '-')")
+		p.sync()
+		a.sync()
+		if ddl {
+			p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+		}
+		p.exec("UPDATE f SET v = 'early'")
+		p.proxy.do(fault{kind: faultDropAnswer})
+		p.fails()
+		a.sync()
+		a.exec("DELETE FROM f")
+		a.sync()
+		a.exec("INSERT INTO f VALUES ('a', '-')")
+		a.sync()
+		want(t, "the number", get[int](t, a.DB, "SELECT rowid FROM f"), 1)
+		p.exec("UPDATE f SET v = 'late'")
+		p.sync()
+		p.exec("UPDATE f SET v = 'later'")
+		p.sync()
+		a.sync()
+		want(t, fmt.Sprint("rows, ddl=", ddl), fmt.Sprint(a.texts("SELECT tok || v FROM f")), "[a-]")
+	}
+}
+
 // racing runs statements while a push is on its way, and its answer after them.
 func racing(t *testing.T, p *agent, statements ...string) {
 	t.Helper()
