@@ -83,3 +83,23 @@ func TestSQLWritersQueue(t *testing.T) {
 		t.Errorf("%s, want 40", got)
 	}
 }
+
+// changes() and last_insert_rowid() speak of a stream's own statements only.
+func TestSQLChangesOfOthers(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	const query = "SELECT changes() || ' ' || total_changes() || ' ' || last_insert_rowid()"
+	s.pipeline("", "CREATE TABLE t(x)", "INSERT INTO t VALUES(1),(2),(3)")
+	if got := s.pipeline("", query).text(0); got != "0 0 0" {
+		t.Errorf("a new stream: %s", got)
+	}
+	kept := `{"type":"store_sql","sql_id":1,"sql":"SELECT 1"}` // it keeps the stream
+	a := s.pipeline("", kept, "INSERT INTO t VALUES(4),(5)", query)
+	if got := a.text(2); got != "2 2 5" {
+		t.Errorf("after an insert: %s", got)
+	}
+	s.pipeline("", "UPDATE t SET x = x + 1", "INSERT INTO t VALUES(6)")
+	a = s.pipeline(a.Baton, query, "BEGIN", "DELETE FROM t WHERE x < 4", query, "COMMIT", query)
+	if got := []string{a.text(0), a.text(3), a.text(5)}; fmt.Sprint(got) != "[2 2 5 2 4 5 2 4 5]" {
+		t.Errorf("after another's statements: %v", got)
+	}
+}

@@ -117,6 +117,15 @@ func (c *Conn) TotalChanges() int64 {
 	return lib.Xsqlite3_total_changes64(c.tls, c.db)
 }
 
+// SetChanges makes Changes, TotalChanges and the functions changes() and
+// total_changes() return these until a statement changes rows.
+func (c *Conn) SetChanges(last, total int64) {
+	if c.db != 0 {
+		db := (*lib.Tsqlite3)(ptr(c.db))
+		db.FnChange, db.FnTotalChange = last, total
+	}
+}
+
 // LastInsertRowID returns the rowid of the last row inserted.
 func (c *Conn) LastInsertRowID() int64 {
 	if c.db == 0 {

@@ -379,7 +379,7 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 	if !p.changes {
 		d.guest.cache.clear() // what they hold at a time may be more with a new trigger
 	}
-	s.lastID = d.conn.LastInsertRowID()
+	s.lastID, s.counts = d.conn.LastInsertRowID(), [2]int64{d.conn.Changes(), d.conn.TotalChanges()}
 	res = Result{Wrote: true, LastID: s.lastID}
 	if p.changes && d.conn.TotalChanges() != before {
 		res.Affected = d.conn.Changes()

@@ -50,9 +50,10 @@ type Session struct {
 	marks  []string
 	noFKs  bool
 	lastID int64
-	slow   bool   // a read waited for the gate, or kept others from it
-	limit  *watch // of the statement that runs
-	cost   Usage  // of the statement that ran last
+	counts [2]int64 // changes() and total_changes()
+	slow   bool     // a read waited for the gate, or kept others from it
+	limit  *watch   // of the statement that runs
+	cost   Usage    // of the statement that ran last
 
 	seen atomic.Uint64 // the newest revision that an answer depends on
 }
@@ -144,6 +145,7 @@ func (s *Session) settings() error {
 	}
 	d.guest.active, d.guest.client = true, s.cfg.Scope
 	d.conn.SetLastInsertRowID(s.lastID)
+	d.conn.SetChanges(s.counts[0], s.counts[1])
 	if s.noFKs {
 		return d.conn.DBConfig(sqlite.ConfigEnableFKey, false)
 	}
