@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
@@ -18,7 +19,8 @@ var (
 	// ErrTxDone says that a transaction, or a statement of it, was used after its function had returned.
 	ErrTxDone = fmt.Errorf("agentdb: %w", sql.ErrTxDone)
 	// ErrReadOnly says that a write was refused: in View, in a read-only
-	// transaction of database/sql, or on a synced table in SyncPull mode.
+	// transaction of database/sql, on a synced table in SyncPull mode, or in
+	// a synced file that was opened without its URL.
 	// Nothing has changed.
 	ErrReadOnly = errors.New("agentdb: read-only")
 	// ErrOffline says that the server can't be reached. Nothing has changed.
@@ -116,6 +118,9 @@ func fromEngine(ctx context.Context, err error, text string) error {
 	}
 	if len(text) > maxErrorSQL {
 		text = text[:maxErrorSQL]
+	}
+	if change.Guarded(se) {
+		return &Error{Code: codeReadOnly, Name: sqlite.CodeName(codeReadOnly), Message: "the file is synced: open it with its URL to write to it", SQL: text, Offset: -1}
 	}
 	return &Error{Code: se.Code, Name: sqlite.CodeName(se.Code), Message: se.Message, SQL: text, Offset: se.Offset}
 }

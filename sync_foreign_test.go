@@ -3,6 +3,7 @@ package agentdb_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,6 +44,37 @@ func dropGuards(t *testing.T, path string, ops ...string) {
 		if err := c.Exec("DROP TRIGGER " + n); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestSyncedFileWithoutURL opens a synced file as if it weren't one: it can be
+// read, and a write says what is missing.
+func TestSyncedFileWithoutURL(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	db, err := agentdb.Open(t.Context(), path, &agentdb.Options{URL: "http://127.0.0.1:1/db/nobody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(t.Context(), "CREATE TABLE t (v); INSERT INTO t VALUES ('synced')"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if db, err = agentdb.Open(t.Context(), path, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, write := range []string{"INSERT INTO t VALUES ('not sent')", "UPDATE t SET v = 1", "DELETE FROM t"} {
+		_, err = db.Exec(t.Context(), write)
+		if !errors.Is(err, agentdb.ErrReadOnly) || !strings.Contains(err.Error(), "URL") {
+			t.Errorf("%s: %v", write, err)
+		}
+		_, err = db.SQL().ExecContext(t.Context(), write)
+		if !errors.Is(err, agentdb.ErrReadOnly) {
+			t.Errorf("%s, through database/sql: %v", write, err)
+		}
+	}
+	if v, err := agentdb.Get[string](t.Context(), db, "SELECT v FROM t"); v != "synced" || err != nil {
+		t.Errorf("%q, %v", v, err)
 	}
 }
 

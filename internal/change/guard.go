@@ -25,6 +25,12 @@ func (k *Capture) guardable(name string) bool {
 	return r != nil && r.kind == relTable && !r.skip
 }
 
+// Guarded reports whether err is that of a connection which may not write to
+// guarded tables, and tried.
+func Guarded(err *sqlite.Error) bool {
+	return err.Message == "no such function: "+guardFunc
+}
+
 // AllowGuarded lets a connection write to guarded tables.
 func AllowGuarded(c *sqlite.Conn) error {
 	return c.CreateFunction(guardFunc, 0, true, func([]sqlite.Value) (sqlite.Value, error) {
