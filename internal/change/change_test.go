@@ -295,6 +295,35 @@ func TestTriggersHoldLittle(t *testing.T) {
 	}
 }
 
+// A statement that was prepared before its trigger was is bound as well.
+func TestTriggersHoldLittleAtOnce(t *testing.T) {
+	a := open(t, change.Options{})
+	server := open(t, change.Options{MaxHeld: 1 << 20})
+	for _, f := range []*file{a, server} {
+		f.do("CREATE TABLE t(id INTEGER PRIMARY KEY, x)", "CREATE TABLE u(id INTEGER PRIMARY KEY, x)")
+	}
+	x := change.NewExecutor(server.cap)
+	insert := func(sql string) int {
+		_, res := server.exec(x, recode(t, a.do(sql), change.ViewIntents))
+		return len(res)
+	}
+	if n := insert("INSERT INTO t(x) VALUES (1000)"); n != 0 {
+		t.Errorf("%d conflicts", n)
+	}
+	server.do("CREATE TRIGGER tu BEFORE INSERT ON t BEGIN INSERT INTO u(x) VALUES (hex(zeroblob(new.x))); END")
+	if n := insert("INSERT INTO t(x) VALUES (100000)"); n != 1 {
+		t.Errorf("%d conflicts after a trigger was made", n)
+	}
+	server.must(server.cap.EnableTriggers(false))
+	if n := insert("INSERT INTO t(x) VALUES (100001)"); n != 0 {
+		t.Errorf("%d conflicts without triggers", n)
+	}
+	server.must(server.cap.EnableTriggers(true))
+	if n := insert("INSERT INTO t(x) VALUES (100002)"); n != 1 {
+		t.Errorf("%d conflicts with triggers again", n)
+	}
+}
+
 // A failed statement whose triggers wrote rows leaves no trace; one that fails
 // with OR FAIL leaves what it did before.
 func TestFailedStatements(t *testing.T) {

@@ -222,6 +222,7 @@ func (k *Capture) Triggers() bool { return len(k.schema.triggers) > 0 }
 // nevertheless.
 func (k *Capture) EnableTriggers(on bool) error {
 	k.off = !on
+	k.conn.DropCached()
 	return k.conn.DBConfig(sqlite.ConfigEnableTrigger, on)
 }
 

@@ -107,6 +107,7 @@ func (s *schema) forget() { s.version = -1 }
 // load reads the whole schema.
 func (s *schema) load() error {
 	s.loaded++
+	s.conn.DropCached() // with a new trigger they hold more than they say
 	s.rels = map[string]*relation{}
 	s.vtabs, s.fks = false, false
 	st, err := s.conn.Cached("SELECT l.name, l.type, l.wr, coalesce(m.sql,'') FROM pragma_table_list l " +

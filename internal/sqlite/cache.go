@@ -57,6 +57,18 @@ func (k *stmtCache) drop(s *Stmt) {
 	s.entry = cacheEntry{}
 }
 
+// DropCached gives up the statements in the cache that nobody uses, so that what
+// they tell of themselves is not that of an older schema.
+func (c *Conn) DropCached() {
+	for {
+		s := c.cache.oldest()
+		if s == nil {
+			return
+		}
+		s.close()
+	}
+}
+
 // Cached returns the statement with that text from the cache, or prepares it.
 // The caller owns it until Done. The text must hold exactly one statement.
 func (c *Conn) Cached(sql string) (*Stmt, error) {
