@@ -3,6 +3,8 @@ package history
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -13,7 +15,22 @@ const (
 	// syncsInFlight is how many writes may wait for their sync. The log syncs
 	// all that were applied meanwhile at once, so this bounds the group.
 	syncsInFlight = 256
+	// crowd is the size of a group from which on the next sync waits for
+	// crowdPause: with so many writers, as many more are on their way, and a
+	// sync costs the same for all of them.
+	crowd      = 8
+	crowdPause = time.Millisecond
 )
+
+// group tells the engine how long to wait after a sync before the next.
+type group struct{ c atomic.Pointer[committer] }
+
+func (g *group) pause() time.Duration {
+	if c := g.c.Load(); c != nil && len(c.syncing) >= crowd {
+		return crowdPause
+	}
+	return 0
+}
 
 // request is one atomic write on its way through the committer.
 type request struct {

@@ -43,7 +43,10 @@ func Open(o Options) (*Pebble, error) {
 	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil && o.Dir != "" {
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, err)
 	}
-	db, err := pebble.Open(o.Dir, engineOptions(o))
+	grouping := &group{}
+	eo := engineOptions(o)
+	eo.WALMinSyncInterval = grouping.pause
+	db, err := pebble.Open(o.Dir, eo)
 	if err != nil {
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, engineErr(err))
 	}
@@ -55,6 +58,7 @@ func Open(o Options) (*Pebble, error) {
 	p.commit = newCommitter(db, p.table, p.admit, func(err error) {
 		o.Logger.Error("history: store failed", "err", err)
 	})
+	grouping.c.Store(p.commit)
 	p.reaper = startReaper(p)
 	p.checkSpace()
 	p.background.Go(p.watchSpace)
