@@ -36,6 +36,8 @@ func runChild(role string) error {
 	switch role {
 	case "agent":
 		return runAgent()
+	case "once":
+		return runOnce()
 	case "bootstrap":
 		return runBootstrap()
 	case "server":

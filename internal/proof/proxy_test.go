@@ -21,6 +21,23 @@ type fault struct {
 	at    int           // byte of the request or answer to cut at; from the end if negative
 	part  float64       // the same as a part of the whole, if at is 0
 	delay time.Duration // before the request and before the answer are passed on
+	watch func(step)    // called at each step of the request, if not nil
+}
+
+// step is how far a request has come.
+type step int
+
+const (
+	stepArrived  step = iota // the proxy has the whole request
+	stepExecuted             // the server has answered
+	stepAnswered             // the client was sent the whole answer
+	steps        = iota
+)
+
+func (f fault) reached(s step) {
+	if f.watch != nil {
+		f.watch(s)
+	}
 }
 
 type faultKind int
@@ -225,6 +242,7 @@ func rawRequest(req *http.Request, body []byte) []byte {
 // fault takes away. An error closes the client's connection.
 func (p *proxy) carry(c net.Conn, up *upstream, f fault, raw, body []byte) error {
 	time.Sleep(f.delay)
+	f.reached(stepArrived)
 	switch f.kind {
 	case faultRefuse:
 		return errCut
@@ -247,6 +265,7 @@ func (p *proxy) carry(c net.Conn, up *upstream, f fault, raw, body []byte) error
 		return err
 	}
 	p.keep(raw)
+	f.reached(stepExecuted)
 	switch f.kind {
 	case faultDropAnswer:
 		return errCut
@@ -260,7 +279,9 @@ func (p *proxy) carry(c net.Conn, up *upstream, f fault, raw, body []byte) error
 		}
 	}
 	time.Sleep(f.delay)
-	return ans.write(c, f)
+	err = ans.write(c, f)
+	f.reached(stepAnswered)
+	return err
 }
 
 func writeAll(w io.Writer, s string) error {
