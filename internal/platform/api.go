@@ -75,6 +75,7 @@ type API struct {
 	started  time.Time
 	adopt    chan struct{} // tells that there are orphans
 	adopting sync.Mutex    // held while orphans are added to the catalog
+	expiring sync.Mutex    // held by Expire: who calls it finds all done
 
 	mu      sync.Mutex           // guards what follows
 	used    map[string]time.Time // when databases with an idle time were used last

@@ -48,6 +48,8 @@ func (a *API) sweep(ctx context.Context) {
 // used for as long as they say. What can't be removed now waits for the next
 // time, and doesn't keep the others.
 func (a *API) Expire(ctx context.Context) error {
+	a.expiring.Lock()
+	defer a.expiring.Unlock()
 	begun, err := a.cfg.Store.Unfinished()
 	if err != nil {
 		return err
