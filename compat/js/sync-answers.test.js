@@ -1,0 +1,131 @@
+// @tursodatabase/sync when what comes back is not an answer: refusals of each
+// kind, and answers cut at any byte. Nothing may be lost, and nothing twice.
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { after, before, test } from 'node:test';
+import { Server } from './server.js';
+import { all, Fleet } from './sync.js';
+
+let server;
+before(async () => {
+  server = await Server.start({ dev: true });
+});
+after(() => server.stop());
+
+// Proxy stands before the server. fault(url, answer) says what is to happen to
+// an answer: { status } instead of asking the server, { cut } after so many bytes.
+class Proxy {
+  fault = () => ({});
+  answers = [];
+
+  static async start() {
+    const p = new Proxy();
+    p.http = createServer(async (req, res) => {
+      const body = [];
+      for await (const b of req) body.push(b);
+      const refused = p.fault(req.url, null);
+      if (refused.status) {
+        res.writeHead(refused.status, { 'content-type': 'application/json' });
+        return res.end(JSON.stringify({ error: `refused with ${refused.status}` }));
+      }
+      const resp = await fetch(`${server.url}${req.url}`, { method: req.method, body: Buffer.concat(body), headers: { 'user-agent': 'x', 'accept-encoding': 'identity' } });
+      const all = Buffer.from(await resp.arrayBuffer());
+      p.answers.push([req.url, all.length]);
+      const { cut } = p.fault(req.url, all);
+      res.writeHead(resp.status, { 'content-length': all.length });
+      if (cut === undefined || cut >= all.length) return res.end(all);
+      if (cut === 0) return req.socket.destroy();
+      res.write(all.subarray(0, cut), () => req.socket.destroy());
+    });
+    await new Promise((done) => p.http.listen(0, '127.0.0.1', done));
+    p.url = `http://127.0.0.1:${p.http.address().port}`;
+    return p;
+  }
+
+  stop() {
+    this.http.closeAllConnections();
+    this.http.close();
+  }
+}
+
+const scenario = (name, fn) =>
+  test(name, async () => {
+    const f = new Fleet(server);
+    const p = await Proxy.start();
+    try {
+      await f.sql('CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)');
+      await fn(f, p, await f.open({ url: `${p.url}/db/${f.name}` }));
+    } finally {
+      await f.close();
+      p.stop();
+    }
+  });
+
+const rows = 'SELECT x FROM t ORDER BY x';
+const list = (n, prefix) => Array.from({ length: n }, (_, i) => [`${prefix}${String(i).padStart(5, '0')}`]);
+
+for (const status of [400, 401, 403, 404, 429, 500, 502, 503]) {
+  scenario(`status ${status} to a push and to a pull`, async (f, p, a) => {
+    await a.exec("INSERT INTO t(x) VALUES ('first')");
+    await a.push();
+    await f.sql("INSERT INTO t(x) VALUES ('server')");
+    await a.exec("INSERT INTO t(x) VALUES ('second')");
+    for (const at of ['/pipeline', '/pull-updates']) {
+      p.fault = (url) => (url.endsWith(at) ? { status } : {});
+      await assert.rejects(at === '/pipeline' ? a.push() : a.pull(), (e) => e.message.includes(String(status)), at);
+      assert.deepEqual(await all(a, rows), [['first'], ['second']]);
+    }
+    p.fault = () => ({});
+    await a.push();
+    await a.pull();
+    assert.deepEqual(await all(a, rows), [['first'], ['second'], ['server']]);
+    assert.deepEqual(await f.sql(rows), [['first'], ['second'], ['server']]);
+  });
+}
+
+scenario('answers to pushes, cut after each byte', async (f, p, a) => {
+  let n = 0;
+  // A push is two requests; the second is the one that writes.
+  for (const which of [0, 1]) {
+    for (let cut = 0, ended = false; !ended; cut++) {
+      await a.exec(`INSERT INTO t(x) VALUES ('p${String(n++).padStart(5, '0')}')`);
+      let seen = 0;
+      p.fault = (url, answer) => {
+        if (!answer || !url.endsWith('/pipeline') || seen++ !== which) return {};
+        ended = cut >= answer.length;
+        return { cut };
+      };
+      const failed = await a.push().then(() => false, () => true);
+      assert.equal(failed, !ended, `request ${which}, cut to ${cut} bytes`);
+    }
+  }
+  p.fault = () => ({});
+  await a.push();
+  await a.pull();
+  assert.ok(n > 100, `${n} pushes`);
+  assert.deepEqual(await f.sql(rows), list(n, 'p'));
+  assert.deepEqual(await all(a, rows), list(n, 'p'));
+});
+
+scenario('answers to pulls, cut after each byte', async (f, p, a) => {
+  await f.sql("INSERT INTO t(x) VALUES ('s00000')");
+  let cuts = 0;
+  for (let cut = 0, ended = false; !ended; cut += cut < 200 ? 1 : 61) {
+    p.fault = (url, answer) => {
+      if (!answer || !url.endsWith('/pull-updates')) return {};
+      ended = cut >= answer.length;
+      return { cut };
+    };
+    if (ended) break;
+    let failed = false;
+    await a.pull().catch(() => (failed = true));
+    if (ended) break;
+    assert.ok(failed, `cut to ${cut} bytes`);
+    assert.deepEqual(await all(a, rows), [], `cut to ${cut} bytes`);
+    cuts++;
+  }
+  p.fault = () => ({});
+  await a.pull();
+  assert.ok(cuts > 200, `${cuts} cuts`);
+  assert.deepEqual(await all(a, rows), [['s00000']]);
+});
