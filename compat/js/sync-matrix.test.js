@@ -121,6 +121,7 @@ describe('updates of two clients', () => {
     await a.exec('UPDATE t SET n = n + 5');
     await b.exec('UPDATE t SET n = n + 7');
     assert.deepEqual(await f.settle('SELECT n FROM t'), [[17]]);
+    assert.deepEqual(await f.conflicts(), [['t', 'overwrite', '1', '{"id":1,"n":15,"a":"a","b":"b"}']]);
   });
   scenario('of a counter with a transform: increments add up', async (f) => {
     const transform = (m) =>
