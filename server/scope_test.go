@@ -62,109 +62,115 @@ func office(t *testing.T) (s *sqlServer, full string) {
 	return s, full
 }
 
+// readTasks may read one table.
+var readTasks = []string{"tasks:data_read"}
+
+// scopeCases are statements, run in this order, and what becomes of them with
+// permissions for some tables.
+var scopeCases = []struct {
+	tables []string
+	sql    string
+	want   string
+}{
+	{readTasks, "SELECT v FROM tasks ORDER BY v", "ok a|b"},
+	{readTasks, "SELECT v FROM Tasks WHERE id = 1", "ok a"},
+	{readTasks, "SELECT v FROM secret", "AUTH"},
+	{readTasks, "SELECT count(*) FROM secret", "AUTH"},
+	{readTasks, "SELECT 1 FROM secret", "AUTH"},
+	{readTasks, "SELECT rowid FROM secret", "AUTH"},
+	{readTasks, "SELECT (SELECT v FROM secret) FROM tasks", "AUTH"},
+	{readTasks, "SELECT v FROM tasks WHERE EXISTS (SELECT 1 FROM secret)", "AUTH"},
+	{readTasks, "SELECT a.v FROM tasks a JOIN secret USING (id)", "AUTH"},
+	{readTasks, "SELECT v FROM tasks UNION SELECT v FROM secret", "AUTH"},
+	{readTasks, "EXPLAIN SELECT v FROM secret", "AUTH"},
+	// A common table expression must not pass for a view, a trigger or a table.
+	{readTasks, "WITH tasks AS (SELECT * FROM secret) SELECT * FROM tasks", "AUTH"},
+	{readTasks, "WITH summary AS (SELECT * FROM secret) SELECT * FROM summary", "AUTH"},
+	{readTasks, "WITH trg AS (SELECT * FROM secret) SELECT * FROM trg", "AUTH"},
+	{readTasks, "WITH \"tr\"\"g\" AS (SELECT * FROM secret) SELECT * FROM \"tr\"\"g\"", "AUTH"},
+	{readTasks, "wiTH TRG AS (SELECT * FROM secret) SELECT * FROM [TRG]", "AUTH"},
+	{[]string{"push:counted"}, "WITH trg AS (SELECT v FROM secret) INSERT INTO counted SELECT v FROM trg", "AUTH"},
+	{readTasks, "SELECT count(*) > 3 FROM sqlite_schema", "ok 1"},
+	{readTasks, "SELECT * FROM sqlite_sequence", "ERROR"}, // there is none
+	{readTasks, "SELECT * FROM sqlite_dbpage", "AUTH"},
+	{readTasks, "SELECT * FROM sqlite_stat1", "ERROR"},
+	{readTasks, "SELECT value FROM json_each('[5]')", "ok 5"},
+	{readTasks, "SELECT name FROM pragma_table_info('secret') WHERE pk", "ok id"},
+	{readTasks, "PRAGMA table_info(tasks)", "ok 0,id,INTEGER,0,<nil>,1|1,v,,0,<nil>,0"},
+	{readTasks, "PRAGMA integrity_check", "AUTH"},
+	{readTasks, "PRAGMA foreign_key_check", "AUTH"},
+	{readTasks, "SELECT * FROM pragma_foreign_key_check", "AUTH"},
+	{readTasks, "PRAGMA foreign_keys = off", "AUTH"},
+	{readTasks, "PRAGMA user_version = 5", "AUTH"},
+	{readTasks, "PRAGMA user_version", "ok 0"},
+	{readTasks, "PRAGMA optimize", "AUTH"},
+	{readTasks, "ATTACH ':memory:' AS x", "AUTH"},
+	{readTasks, "VACUUM", "AUTH"},
+	{readTasks, "VACUUM INTO 'x'", "AUTH"},
+	{readTasks, "INSERT INTO tasks(v) VALUES ('c')", "AUTH"},
+	{readTasks, "DELETE FROM tasks", "AUTH"},
+
+	{[]string{"tasks:data_add"}, "INSERT INTO tasks VALUES (3, 'c')", "ok"},
+	{[]string{"log:data_add"}, "INSERT INTO log VALUES ('d') RETURNING v", "AUTH"},
+	{[]string{"log:data_add,data_read"}, "INSERT INTO log VALUES ('d') RETURNING v", "ok d"},
+	{[]string{"tasks:data_add"}, "SELECT v FROM tasks", "AUTH"},
+	{[]string{"tasks:data_add"}, "UPDATE tasks SET v = 'x'", "AUTH"},
+	{[]string{"tasks:data_add"}, "REPLACE INTO tasks VALUES (3, 'x')", "AUTH"},
+	{[]string{"tasks:data_add"}, "INSERT OR REPLACE INTO tasks(v) VALUES ('c')", "AUTH"},
+	{[]string{"tasks:data_add", "read:tasks"}, "INSERT INTO tasks VALUES (3, 'x') ON CONFLICT DO UPDATE SET v = excluded.v", "AUTH"},
+	{[]string{"tasks:data_add", "read:tasks"}, "INSERT INTO tasks VALUES (3, 'x') ON CONFLICT DO NOTHING", "ok"},
+	{[]string{"tasks:data_add", "secret:data_add"}, "INSERT INTO tasks(v) SELECT v FROM secret", "AUTH"},
+	{[]string{"tasks:data_update"}, "UPDATE tasks SET v = 'x' WHERE id = 1", "AUTH"}, // it reads id
+	{[]string{"tasks:data_update,data_read"}, "UPDATE tasks SET v = 'x' WHERE id = 1", "ok"},
+	{[]string{"tasks:data_update,data_read"}, "UPDATE tasks SET v = (SELECT v FROM secret)", "AUTH"},
+	{[]string{"tasks:data_update,data_read"}, "UPDATE tasks SET v = secret.v FROM secret", "AUTH"},
+	{[]string{"tasks:data_update,data_read"}, "UPDATE OR REPLACE tasks SET v = 'b' WHERE id = 1", "AUTH"},
+	{[]string{"all:data_read", "log:data_add"}, "INSERT INTO log SELECT v FROM secret", "ok"},
+	{[]string{"all:data_read", "log:data_add"}, "INSERT INTO tasks(v) VALUES ('e')", "AUTH"},
+
+	// Triggers and views do what their maker allowed.
+	{[]string{"push:counted"}, "INSERT INTO counted VALUES (1)", "ok"},
+	{[]string{"push:counted"}, "INSERT INTO log VALUES (1)", "AUTH"},
+	{[]string{"summary:data_read"}, "SELECT n FROM summary", "ok 1"},
+	{[]string{"log:data_read"}, "SELECT n FROM summary", "AUTH"},
+	{[]string{"secret:data_read"}, "SELECT n FROM summary", "AUTH"},
+	{[]string{"box:data_add"}, "INSERT INTO box VALUES ('through the view')", "ok"},
+	{[]string{"box:data_read"}, "INSERT INTO box VALUES (1)", "AUTH"},
+
+	// Foreign keys reach other tables by what the statement does to them.
+	{[]string{"results:data_add", "tasks:data_read"}, "INSERT INTO results VALUES (1, 2, 'r')", "ok"},
+	{[]string{"results:data_add"}, "INSERT INTO results VALUES (2, 2, 'r')", "AUTH"},
+	{[]string{"tasks:data_read,data_delete"}, "DELETE FROM tasks WHERE id = 2", "AUTH"},
+	{[]string{"tasks:data_read,data_delete", "results:data_read,data_delete"}, "DELETE FROM tasks WHERE id = 2", "ok"},
+
+	{[]string{"read:docs"}, "SELECT body FROM docs WHERE docs MATCH 'hello'", "ok hello world"},
+	{readTasks, "SELECT body FROM docs WHERE docs MATCH 'hello'", "AUTH"},
+	{readTasks, "SELECT * FROM docs_content", "AUTH"},
+	{[]string{"read:docs"}, "INSERT INTO docs VALUES ('more')", "AUTH"},
+	{[]string{"read:docs", "docs:data_add"}, "INSERT INTO docs(docs) VALUES ('rebuild')", "AUTH"},
+	{[]string{"read:docs", "push:docs"}, "INSERT INTO docs VALUES ('more')", "ok"},
+	{[]string{"push:docs"}, "SELECT * FROM docs", "AUTH"},
+	{[]string{"push:docs"}, "SELECT * FROM docs_content", "AUTH"},
+	{[]string{"push:docs"}, "INSERT INTO docs VALUES ('and more')", "ok"},
+	{[]string{"push:all"}, "INSERT INTO sqlite_stat1 VALUES (1, 2, 3)", "ERROR"}, // there is none
+
+	{[]string{"read:tasks", "push:tasks"}, "CREATE TABLE tasks2(x)", "AUTH"},
+	{[]string{"read:tasks", "push:tasks"}, "CREATE VIEW w AS SELECT * FROM secret", "AUTH"},
+	{[]string{"read:tasks", "push:tasks"}, "CREATE TRIGGER x AFTER INSERT ON tasks BEGIN DELETE FROM secret; END", "AUTH"},
+	{[]string{"read:tasks", "push:tasks"}, "CREATE INDEX i ON tasks(v)", "AUTH"},
+	{[]string{"read:tasks", "push:tasks"}, "ALTER TABLE tasks RENAME TO x", "AUTH"},
+	{[]string{"read:tasks", "push:tasks"}, "DROP TABLE tasks", "AUTH"},
+	{[]string{"all:data_read,data_add,data_update,data_delete"}, "UPDATE sqlite_schema SET sql = ''", "ERROR"},
+	{[]string{"read:tasks", "push:tasks"}, "CREATE TEMP TABLE x(y)", "AUTH"},
+	{[]string{"read:tasks", "push:tasks"}, "CREATE VIRTUAL TABLE x USING fts5(y, content='secret')", "AUTH"},
+	{[]string{"read:tasks", "push:tasks"}, "ANALYZE", "AUTH"},
+}
+
 // TestScopeOfSQL: a token for some tables does with them what it says, and nothing
 // with others, on whatever way.
 func TestScopeOfSQL(t *testing.T) {
 	s, full := office(t)
-	read := []string{"tasks:data_read"}
-	for _, c := range []struct {
-		tables []string
-		sql    string
-		want   string
-	}{
-		{read, "SELECT v FROM tasks ORDER BY v", "ok a|b"},
-		{read, "SELECT v FROM Tasks WHERE id = 1", "ok a"},
-		{read, "SELECT v FROM secret", "AUTH"},
-		{read, "SELECT count(*) FROM secret", "AUTH"},
-		{read, "SELECT 1 FROM secret", "AUTH"},
-		{read, "SELECT rowid FROM secret", "AUTH"},
-		{read, "SELECT (SELECT v FROM secret) FROM tasks", "AUTH"},
-		{read, "SELECT v FROM tasks WHERE EXISTS (SELECT 1 FROM secret)", "AUTH"},
-		{read, "SELECT a.v FROM tasks a JOIN secret USING (id)", "AUTH"},
-		{read, "SELECT v FROM tasks UNION SELECT v FROM secret", "AUTH"},
-		{read, "EXPLAIN SELECT v FROM secret", "AUTH"},
-		// A common table expression must not pass for a view, a trigger or a table.
-		{read, "WITH tasks AS (SELECT * FROM secret) SELECT * FROM tasks", "AUTH"},
-		{read, "WITH summary AS (SELECT * FROM secret) SELECT * FROM summary", "AUTH"},
-		{read, "WITH trg AS (SELECT * FROM secret) SELECT * FROM trg", "AUTH"},
-		{read, "WITH \"tr\"\"g\" AS (SELECT * FROM secret) SELECT * FROM \"tr\"\"g\"", "AUTH"},
-		{read, "wiTH TRG AS (SELECT * FROM secret) SELECT * FROM [TRG]", "AUTH"},
-		{[]string{"push:counted"}, "WITH trg AS (SELECT v FROM secret) INSERT INTO counted SELECT v FROM trg", "AUTH"},
-		{read, "SELECT count(*) > 3 FROM sqlite_schema", "ok 1"},
-		{read, "SELECT * FROM sqlite_sequence", "ERROR"}, // there is none
-		{read, "SELECT * FROM sqlite_dbpage", "AUTH"},
-		{read, "SELECT * FROM sqlite_stat1", "ERROR"},
-		{read, "SELECT value FROM json_each('[5]')", "ok 5"},
-		{read, "SELECT name FROM pragma_table_info('secret') WHERE pk", "ok id"},
-		{read, "PRAGMA table_info(tasks)", "ok 0,id,INTEGER,0,<nil>,1|1,v,,0,<nil>,0"},
-		{read, "PRAGMA integrity_check", "AUTH"},
-		{read, "PRAGMA foreign_key_check", "AUTH"},
-		{read, "SELECT * FROM pragma_foreign_key_check", "AUTH"},
-		{read, "PRAGMA foreign_keys = off", "AUTH"},
-		{read, "PRAGMA user_version = 5", "AUTH"},
-		{read, "PRAGMA user_version", "ok 0"},
-		{read, "PRAGMA optimize", "AUTH"},
-		{read, "ATTACH ':memory:' AS x", "AUTH"},
-		{read, "VACUUM", "AUTH"},
-		{read, "VACUUM INTO 'x'", "AUTH"},
-		{read, "INSERT INTO tasks(v) VALUES ('c')", "AUTH"},
-		{read, "DELETE FROM tasks", "AUTH"},
-
-		{[]string{"tasks:data_add"}, "INSERT INTO tasks VALUES (3, 'c')", "ok"},
-		{[]string{"log:data_add"}, "INSERT INTO log VALUES ('d') RETURNING v", "AUTH"},
-		{[]string{"log:data_add,data_read"}, "INSERT INTO log VALUES ('d') RETURNING v", "ok d"},
-		{[]string{"tasks:data_add"}, "SELECT v FROM tasks", "AUTH"},
-		{[]string{"tasks:data_add"}, "UPDATE tasks SET v = 'x'", "AUTH"},
-		{[]string{"tasks:data_add"}, "REPLACE INTO tasks VALUES (3, 'x')", "AUTH"},
-		{[]string{"tasks:data_add"}, "INSERT OR REPLACE INTO tasks(v) VALUES ('c')", "AUTH"},
-		{[]string{"tasks:data_add", "read:tasks"}, "INSERT INTO tasks VALUES (3, 'x') ON CONFLICT DO UPDATE SET v = excluded.v", "AUTH"},
-		{[]string{"tasks:data_add", "read:tasks"}, "INSERT INTO tasks VALUES (3, 'x') ON CONFLICT DO NOTHING", "ok"},
-		{[]string{"tasks:data_add", "secret:data_add"}, "INSERT INTO tasks(v) SELECT v FROM secret", "AUTH"},
-		{[]string{"tasks:data_update"}, "UPDATE tasks SET v = 'x' WHERE id = 1", "AUTH"}, // it reads id
-		{[]string{"tasks:data_update,data_read"}, "UPDATE tasks SET v = 'x' WHERE id = 1", "ok"},
-		{[]string{"tasks:data_update,data_read"}, "UPDATE tasks SET v = (SELECT v FROM secret)", "AUTH"},
-		{[]string{"tasks:data_update,data_read"}, "UPDATE tasks SET v = secret.v FROM secret", "AUTH"},
-		{[]string{"tasks:data_update,data_read"}, "UPDATE OR REPLACE tasks SET v = 'b' WHERE id = 1", "AUTH"},
-		{[]string{"all:data_read", "log:data_add"}, "INSERT INTO log SELECT v FROM secret", "ok"},
-		{[]string{"all:data_read", "log:data_add"}, "INSERT INTO tasks(v) VALUES ('e')", "AUTH"},
-
-		// Triggers and views do what their maker allowed.
-		{[]string{"push:counted"}, "INSERT INTO counted VALUES (1)", "ok"},
-		{[]string{"push:counted"}, "INSERT INTO log VALUES (1)", "AUTH"},
-		{[]string{"summary:data_read"}, "SELECT n FROM summary", "ok 1"},
-		{[]string{"log:data_read"}, "SELECT n FROM summary", "AUTH"},
-		{[]string{"secret:data_read"}, "SELECT n FROM summary", "AUTH"},
-		{[]string{"box:data_add"}, "INSERT INTO box VALUES ('through the view')", "ok"},
-		{[]string{"box:data_read"}, "INSERT INTO box VALUES (1)", "AUTH"},
-
-		// Foreign keys reach other tables by what the statement does to them.
-		{[]string{"results:data_add", "tasks:data_read"}, "INSERT INTO results VALUES (1, 2, 'r')", "ok"},
-		{[]string{"results:data_add"}, "INSERT INTO results VALUES (2, 2, 'r')", "AUTH"},
-		{[]string{"tasks:data_read,data_delete"}, "DELETE FROM tasks WHERE id = 2", "AUTH"},
-		{[]string{"tasks:data_read,data_delete", "results:data_read,data_delete"}, "DELETE FROM tasks WHERE id = 2", "ok"},
-
-		{[]string{"read:docs"}, "SELECT body FROM docs WHERE docs MATCH 'hello'", "ok hello world"},
-		{read, "SELECT body FROM docs WHERE docs MATCH 'hello'", "AUTH"},
-		{read, "SELECT * FROM docs_content", "AUTH"},
-		{[]string{"read:docs"}, "INSERT INTO docs VALUES ('more')", "AUTH"},
-		{[]string{"read:docs", "docs:data_add"}, "INSERT INTO docs(docs) VALUES ('rebuild')", "AUTH"},
-		{[]string{"read:docs", "push:docs"}, "INSERT INTO docs VALUES ('more')", "ok"},
-		{[]string{"push:docs"}, "SELECT * FROM docs", "AUTH"},
-		{[]string{"push:docs"}, "SELECT * FROM docs_content", "AUTH"},
-		{[]string{"push:docs"}, "INSERT INTO docs VALUES ('and more')", "ok"},
-		{[]string{"push:all"}, "INSERT INTO sqlite_stat1 VALUES (1, 2, 3)", "ERROR"}, // there is none
-
-		{[]string{"read:tasks", "push:tasks"}, "CREATE TABLE tasks2(x)", "AUTH"},
-		{[]string{"read:tasks", "push:tasks"}, "CREATE VIEW w AS SELECT * FROM secret", "AUTH"},
-		{[]string{"read:tasks", "push:tasks"}, "CREATE TRIGGER x AFTER INSERT ON tasks BEGIN DELETE FROM secret; END", "AUTH"},
-		{[]string{"read:tasks", "push:tasks"}, "CREATE INDEX i ON tasks(v)", "AUTH"},
-		{[]string{"read:tasks", "push:tasks"}, "ALTER TABLE tasks RENAME TO x", "AUTH"},
-		{[]string{"read:tasks", "push:tasks"}, "DROP TABLE tasks", "AUTH"},
-		{[]string{"all:data_read,data_add,data_update,data_delete"}, "UPDATE sqlite_schema SET sql = ''", "ERROR"},
-		{[]string{"read:tasks", "push:tasks"}, "CREATE TEMP TABLE x(y)", "AUTH"},
-		{[]string{"read:tasks", "push:tasks"}, "CREATE VIRTUAL TABLE x USING fts5(y, content='secret')", "AUTH"},
-		{[]string{"read:tasks", "push:tasks"}, "ANALYZE", "AUTH"},
-	} {
+	for _, c := range scopeCases {
 		if got := s.try(s.scoped("full", c.tables...), c.sql); got != c.want {
 			t.Errorf("%v: %s: %s, want %s", c.tables, c.sql, got, c.want)
 		}

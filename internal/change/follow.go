@@ -284,13 +284,19 @@ func (e *Event) still() bool {
 // executed before, so that later changes find the rows that it made. It comes
 // after Foreign and Own.
 func (x *Executor) Seed(id uint64, c *Change, res []wire.OpResult) {
-	by := map[uint32]wire.OpResult{}
-	for _, r := range res {
-		by[r.Index] = r
-	}
+	by := byOperation(res)
 	for i, e := range c.Intents() {
-		x.seed(id, e, by[uint32(i)])
+		x.seed(id, e, by[i])
 	}
+}
+
+// byOperation returns the last result of each operation.
+func byOperation(res []wire.OpResult) map[int]wire.OpResult {
+	by := make(map[int]wire.OpResult, len(res))
+	for _, r := range res {
+		by[int(r.Index)] = r
+	}
+	return by
 }
 
 // seed is Seed of one operation: those of a change come in their order.

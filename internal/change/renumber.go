@@ -120,10 +120,7 @@ func (n *Renumbering) Evict(id uint64, c *Change, res []wire.OpResult) error {
 
 // Acked tells about a change that the server executed, with these results.
 func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
-	by, last := map[int][]wire.OpResult{}, map[int]wire.OpResult{}
-	for _, r := range res {
-		last[int(r.Index)] = r
-	}
+	by, last := map[int][]wire.OpResult{}, byOperation(res)
 	for _, r := range n.Final(id, c, res) {
 		by[int(r.Index)] = append(by[int(r.Index)], r)
 		n.vain = n.vain || r.Code == wire.OpRejected

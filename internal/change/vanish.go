@@ -44,11 +44,7 @@ func (n *Renumbering) Ran(id uint64, before, now *Change, res []wire.OpResult) {
 // are not here, because they were refused: what refers to them means them where
 // they are there. before is the change as it was, now as it ran.
 func (x *Executor) Elsewhere(before, now *Change, res []wire.OpResult) {
-	to := map[int]wire.OpResult{}
-	for _, r := range res {
-		to[int(r.Index)] = r
-	}
-	ran := now.Intents()
+	to, ran := byOperation(res), now.Intents()
 	for i, e := range before.Intents() {
 		if e.Op != OpInsert || !e.byRowid() || !IsPlaceholder(ran[i].RowID) || x.refersByID(e.Table.Name) {
 			continue

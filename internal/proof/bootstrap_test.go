@@ -15,8 +15,8 @@ import (
 	"github.com/agentdb/agentdb"
 )
 
-// runBootstrap syncs a file once.
-func runBootstrap() error {
+// runOnce syncs a file once.
+func runOnce() error {
 	ctx := context.Background()
 	db, err := agentdb.Open(ctx, os.Getenv(childPath), &agentdb.Options{URL: os.Getenv(childURL)})
 	if err != nil {
@@ -59,7 +59,7 @@ func TestKillBootstrap(t *testing.T) {
 			closed(t, db)
 		}
 		at := rng.Int64N(info.Size()) * rng.Int64N(5) / 4
-		c := spawn(t, "bootstrap", childPath+"="+path, childURL+"="+l.node.url(database))
+		c := spawn(t, "once", childPath+"="+path, childURL+"="+l.node.url(database))
 		waitForSize(t, path, at, rng)
 		said := c.kill(t)
 		end := checkKilled(t, path, whole, mine, strings.Contains(said, "synced"))

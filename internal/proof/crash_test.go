@@ -38,8 +38,6 @@ func runChild(role string) error {
 		return runAgent()
 	case "once":
 		return runOnce()
-	case "bootstrap":
-		return runBootstrap()
 	case "server":
 		return runServer()
 	}

@@ -1,9 +1,7 @@
 package proof
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,21 +9,6 @@ import (
 
 	"github.com/agentdb/agentdb"
 )
-
-// runOnce syncs once, and stays.
-func runOnce() error {
-	ctx := context.Background()
-	db, err := agentdb.Open(ctx, os.Getenv(childPath), &agentdb.Options{URL: os.Getenv(childURL)})
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	if _, err := db.Sync(ctx); err != nil {
-		return err
-	}
-	fmt.Println("synced")
-	select {}
-}
 
 // TestKillAtEachStep kills an agent at each step of one sync: when its request
 // has left, when the server has executed it, and then every so many

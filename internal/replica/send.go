@@ -104,14 +104,7 @@ func wait(ctx context.Context, h http.Header, attempt int) error {
 	if after < 0 || d > longestWait {
 		return errTooLong
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return sleep(ctx, d)
 }
 
 var errTooLong = errors.New("too long a wait")
@@ -246,7 +239,12 @@ var errTooMuch = errors.New("too much in one request")
 
 // pause waits for a jittered, growing while; it returns the context's error.
 func pause(ctx context.Context, attempt int, longest time.Duration) error {
-	t := time.NewTimer(backoff(attempt, longest))
+	return sleep(ctx, backoff(attempt, longest))
+}
+
+// sleep waits for a while; it returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
