@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/agentdb/agentdb/internal/catalog"
 )
 
@@ -50,27 +52,22 @@ func CreateAPIToken(ctx context.Context, dataDir string, spec APITokenSpec) (tok
 	if spec.Expires > 0 {
 		t.Expires = time.Now().Add(spec.Expires)
 	}
-	t, secret, err := store.CreateAPIToken(ctx, t)
-	if err == nil {
-		err = auditToken(ctx, store, spec.Organization, &t)
-	}
+	t.ID = uuid.NewString()
+	_, secret, err := store.CreateAPIToken(catalog.WithNote(ctx, noteOf(&t, spec.Organization)), t)
 	if err != nil {
 		return "", fmt.Errorf("server: create API token: %w", err)
 	}
 	return string(secret), nil
 }
 
-// auditToken notes an API token that the operator made.
-func auditToken(ctx context.Context, store *catalog.Store, org string, t *catalog.APIToken) error {
+// noteOf is the audit log's entry of an API token that the operator makes.
+func noteOf(t *catalog.APIToken, org string) *catalog.Note {
 	about := map[string]any{"id": t.ID, "token": t.Name, "username": t.Username}
 	if !t.Expires.IsZero() {
 		about["expires_at"] = t.Expires
 	}
-	data, err := json.Marshal(about)
-	if err != nil {
-		return err
-	}
-	return store.AuditUser(ctx, t.Username, catalog.AuditEntry{
-		Org: org, Code: "api-token-create", Message: "made an API token", Origin: "cli", Author: "operator", Data: data,
-	})
+	return &catalog.Note{User: t.Username, Own: org, Entry: func() (catalog.AuditEntry, error) {
+		data, err := json.Marshal(about)
+		return catalog.AuditEntry{Code: "api-token-create", Message: "made an API token", Origin: "cli", Author: "operator", Data: data}, err
+	}}
 }

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -207,7 +210,8 @@ type TokenSpec struct {
 }
 
 // CreateToken makes a token for the server of a data directory, running or not.
-// The signing key is made if there is none yet.
+// The signing key is made if there is none yet. The audit log has the token before
+// it is returned, though not its text.
 func CreateToken(dataDir string, spec TokenSpec) (string, error) {
 	if spec.Database != catalog.AnyDatabase {
 		if _, err := tenant.ParseName(spec.Database); err != nil {
@@ -234,9 +238,38 @@ func CreateToken(dataDir string, spec TokenSpec) (string, error) {
 		c.Expires = c.Issued.Add(spec.Expires)
 	}
 	key, err := catalog.OpenKey(dataDir)
+	if err == nil {
+		err = noteToken(dataDir, &c, scope)
+	}
 	if err != nil {
 		return "", fmt.Errorf("server: create token: %w", err)
 	}
 	t, err := key.Sign(c)
 	return string(t), err
+}
+
+// noteToken puts a token that the operator is about to make into the audit log.
+func noteToken(dataDir string, c *catalog.Claims, scope *tenant.Scope) (err error) {
+	about := map[string]any{"database": c.Database, "access": c.Access.String()}
+	if c.Subject != "" {
+		about["subject"] = c.Subject
+	}
+	if c.Tables != "" {
+		about["permissions"] = scope.String()
+	}
+	if !c.Expires.IsZero() {
+		about["expires_at"] = c.Expires.UTC().Truncate(time.Second)
+	}
+	data, err := json.Marshal(about)
+	if err != nil {
+		return err
+	}
+	store, err := catalog.OpenStore(dataDir, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return store.AuditName(context.Background(), c.Database, catalog.AuditEntry{
+		Code: "db-token-create", Message: "made a token for a database", Origin: "cli", Author: "operator", Data: data,
+	})
 }

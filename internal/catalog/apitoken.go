@@ -26,10 +26,13 @@ func scanAPIToken(st *sqlite.Stmt) APIToken {
 	return APIToken{st.ColumnText(0), st.ColumnText(1), st.ColumnText(2), fromMillis(st.ColumnInt64(3)), fromMillis(st.ColumnInt64(4))}
 }
 
-// CreateAPIToken makes an API token. The secret is returned here alone: the
+// CreateAPIToken makes an API token, with an ID if it has none. The secret is returned here alone: the
 // catalog keeps its hash.
 func (s *Store) CreateAPIToken(ctx context.Context, t APIToken) (APIToken, Token, error) {
-	t.ID, t.Created = uuid.NewString(), s.now()
+	if t.ID == "" {
+		t.ID = uuid.NewString()
+	}
+	t.Created = s.now()
 	secret, hash := newSecret(apiTokenPrefix)
 	err := s.update(ctx, func(x *tx) error {
 		_, err := exec(x.Conn, "INSERT INTO api_tokens (id, username, name, hash, created, expires) VALUES (?, ?, ?, ?, ?, ?)",
@@ -63,15 +66,20 @@ func (s *Store) APITokens(username string) ([]APIToken, error) {
 	return list(s, scanAPIToken, "SELECT "+apiTokenColumns+" FROM api_tokens WHERE username = ? ORDER BY name", username)
 }
 
-// RevokeAPIToken voids somebody's API token, named by its name or ID.
-func (s *Store) RevokeAPIToken(ctx context.Context, username, name string) (revoked APIToken, err error) {
-	err = s.update(ctx, func(t *tx) error {
+// RevokeAPIToken voids somebody's API token, named by its name or ID. fn, if
+// it isn't nil, is told first which one it is.
+func (s *Store) RevokeAPIToken(ctx context.Context, username, name string, fn func(*APIToken)) error {
+	err := s.update(ctx, func(t *tx) error {
+		var revoked APIToken
 		err := rows(t.Conn, "DELETE FROM api_tokens WHERE username = ? AND (name = ? OR id = ?) RETURNING "+apiTokenColumns,
 			func(st *sqlite.Stmt) { revoked = scanAPIToken(st) }, username, name, name)
 		if err == nil && revoked.ID == "" {
 			err = ErrNotFound
 		}
+		if err == nil && fn != nil {
+			fn(&revoked)
+		}
 		return err
 	})
-	return revoked, named(err, "API token "+name)
+	return named(err, "API token "+name)
 }

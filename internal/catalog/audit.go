@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -27,27 +28,54 @@ func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
 	return s.update(ctx, func(t *tx) error { return t.audit(e) })
 }
 
-// AuditUser adds an entry about somebody who is in no organisation alone: to
-// each that the user is in; to the entry's if there is none.
-func (s *Store) AuditUser(ctx context.Context, username string, e AuditEntry) error {
+// Note adds the entry of an action that is no write to the catalog.
+func (s *Store) Note(ctx context.Context, n *Note) error {
+	return s.update(WithNote(ctx, n), func(*tx) error { return nil })
+}
+
+// AuditName adds an entry about whatever database has a name, now or later: to
+// the organisation of the one that has it; to all organisations if none has it, or
+// if it is AnyDatabase; to the first that there will be if there is none yet.
+func (s *Store) AuditName(ctx context.Context, name string, e AuditEntry) error {
+	e.Created = s.now()
+	return s.update(ctx, func(t *tx) error {
+		orgs := []string{}
+		add := func(st *sqlite.Stmt) { orgs = append(orgs, st.ColumnText(0)) }
+		err := rows(t.Conn, "SELECT org FROM databases WHERE name = ?", add, name)
+		if err == nil && len(orgs) == 0 {
+			err = rows(t.Conn, "SELECT slug FROM orgs", add)
+		}
+		if err == nil && len(orgs) == 0 {
+			orgs = append(orgs, "") // see ensureOrg
+		}
+		for _, e.Org = range orgs {
+			err = errors.Join(err, t.audit(e))
+		}
+		return err
+	})
+}
+
+// Begin adds the entry of an action that is about to be done elsewhere, and
+// returns its number for End.
+func (s *Store) Begin(ctx context.Context, e AuditEntry) (id int64, err error) {
 	if e.Created.IsZero() {
 		e.Created = s.now()
 	}
-	return s.update(ctx, func(t *tx) error {
-		orgs := []string{}
-		err := rows(t.Conn, "SELECT org FROM members WHERE username = ?", func(st *sqlite.Stmt) { orgs = append(orgs, st.ColumnText(0)) }, username)
-		if err != nil {
+	err = s.update(ctx, func(t *tx) error {
+		if err := t.audit(e); err != nil {
 			return err
 		}
-		if len(orgs) == 0 {
-			orgs = append(orgs, e.Org)
-		}
-		for _, e.Org = range orgs {
-			if err := t.audit(e); err != nil {
-				return err
-			}
-		}
+		id = t.LastInsertRowID()
 		return nil
+	})
+	return id, err
+}
+
+// End gives an entry of Begin its data, once it is known how the action went.
+func (s *Store) End(ctx context.Context, id int64, data json.RawMessage) error {
+	return s.update(ctx, func(t *tx) error {
+		n, err := exec(t.Conn, "UPDATE audit SET data = ? WHERE id = ?", string(data), id)
+		return found(n, err)
 	})
 }
 

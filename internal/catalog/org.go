@@ -93,6 +93,9 @@ func (t *tx) ensureOrg(org string, now time.Time) error {
 	if err := t.insertOrg(Org{Slug: org, Name: org, Created: now}, DefaultUser); err != nil {
 		return err
 	}
+	if _, err := exec(t.Conn, "UPDATE audit SET org = ? WHERE org = ''", org); err != nil { // see AuditName
+		return err
+	}
 	return t.byItself(org, "org-create", "made its own organization", "organization", org, now)
 }
 
@@ -159,10 +162,10 @@ func (s *Store) UpdateOrg(ctx context.Context, slug string, fn func(*Org) error)
 }
 
 // DeleteOrg removes an organisation that has no databases. The last one stays.
-// What the audit log has of it is kept under the name that is returned, which no
-// organisation can have: whoever takes the slug next must not read it.
-func (s *Store) DeleteOrg(ctx context.Context, slug string) (kept string, err error) {
-	err = s.update(ctx, func(t *tx) error {
+// What the audit log has of it is kept under a name that no organisation can
+// have: whoever takes the slug next must not read it.
+func (s *Store) DeleteOrg(ctx context.Context, slug string) error {
+	return named(s.update(ctx, func(t *tx) error {
 		if n, err := t.QueryInt("SELECT count(*) FROM orgs"); err != nil || n == 1 {
 			return errors.Join(ErrInUse, err)
 		}
@@ -173,18 +176,20 @@ func (s *Store) DeleteOrg(ctx context.Context, slug string) (kept string, err er
 		if err := found(n, err); err != nil {
 			return err
 		}
+		if err := t.writeNote(); err != nil { // while it has its name
+			return err
+		}
 		epoch, err := t.nextEpoch()
 		if err != nil {
 			return err
 		}
-		kept = fmt.Sprintf("%s#%d", slug, epoch)
+		kept := fmt.Sprintf("%s#%d", slug, epoch)
 		_, err = exec(t.Conn, "UPDATE audit SET org = ? WHERE org = ?", kept, slug)
 		if err == nil {
 			_, err = exec(t.Conn, "UPDATE usage SET org = ? WHERE org = ?", kept, slug)
 		}
 		return err
-	})
-	return kept, named(err, "organization "+slug)
+	}), "organization "+slug)
 }
 
 // Role returns what somebody may do in an organisation; RoleNone also if there

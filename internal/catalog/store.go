@@ -118,6 +118,7 @@ func (s *Store) Watch(fn func(names []string)) { s.watcher.Store(&fn) }
 // pending is a write that waits to be made.
 type pending struct {
 	fn   func(*tx) error
+	note *Note // of the action that it is, or nil
 	done chan error
 }
 
@@ -125,7 +126,11 @@ type pending struct {
 // changes.
 type tx struct {
 	*sqlite.Conn
+	now     func() time.Time
 	touched []string
+
+	note  *Note // of the write that is being made, or nil
+	noted bool  // it was added to the audit log
 }
 
 // OpenStore opens the catalog of a data directory, and makes it if there is
@@ -200,7 +205,7 @@ func (s *Store) Close() error {
 // update runs fn in a transaction and returns when it is durable. An error of fn
 // undoes what it did.
 func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
-	p := &pending{fn: fn, done: make(chan error, 1)}
+	p := &pending{fn: fn, note: noteOf(ctx), done: make(chan error, 1)}
 	select {
 	case <-s.closing:
 		return ErrClosed
@@ -249,12 +254,12 @@ func (s *Store) batch(c *sqlite.Conn, first *pending) {
 	for len(all) < maxBatch && len(s.queue) > 0 {
 		all = append(all, <-s.queue)
 	}
-	errs := make([]error, len(all))
-	t := &tx{Conn: c}
+	errs, noted := make([]error, len(all)), make([]bool, len(all))
+	t := &tx{Conn: c, now: s.now}
 	err := c.Exec("BEGIN IMMEDIATE")
 	if err == nil {
 		for i, p := range all {
-			errs[i] = t.try(p.fn)
+			noted[i], errs[i] = t.try(p)
 		}
 		if err = c.Exec("COMMIT"); err != nil && !c.AutoCommit() {
 			err = errors.Join(err, c.Exec("ROLLBACK"))
@@ -268,19 +273,28 @@ func (s *Store) batch(c *sqlite.Conn, first *pending) {
 		if err != nil && errs[i] == nil {
 			errs[i] = fmt.Errorf("catalog: write: %w", err)
 		}
+		if noted[i] && errs[i] == nil {
+			p.note.written = true
+		}
 		p.done <- errs[i]
 	}
 }
 
-// try runs fn so that its failure is its own.
-func (t *tx) try(fn func(*tx) error) error {
+// try makes one write so that its failure is its own, and tells whether its
+// note was added to the audit log.
+func (t *tx) try(p *pending) (noted bool, err error) {
 	if err := t.Exec("SAVEPOINT one"); err != nil {
-		return err
+		return false, err
 	}
-	if err := fn(t); err != nil {
-		return errors.Join(err, t.Exec("ROLLBACK TO one; RELEASE one"))
+	t.note, t.noted = p.note, false
+	err = p.fn(t)
+	if err == nil {
+		err = t.writeNote()
 	}
-	return t.Exec("RELEASE one")
+	if err != nil {
+		return false, errors.Join(err, t.Exec("ROLLBACK TO one; RELEASE one"))
+	}
+	return t.noted, t.Exec("RELEASE one")
 }
 
 // view runs fn on what is committed.

@@ -108,7 +108,11 @@ type call struct {
 	role   catalog.Role
 	until  time.Time // when the caller's API token ends; zero: never
 	params map[string]string
-	audit  map[string]any // for the entry in the audit log
+	rt     *route
+
+	audit map[string]any // what the entry in the audit log says
+	note  *catalog.Note  // that entry; nil: the request is none, or not known yet
+	begun int64          // its number, of an action that was noted before it
 }
 
 // p returns a part of the path.
@@ -208,32 +212,9 @@ func (a *API) serve(c *call) (any, error) {
 	if c.role < rt.role {
 		return nil, fail(http.StatusForbidden, "this needs the role %s in %s, yours is %s", rt.role, c.org, c.role)
 	}
+	c.rt = rt
 	out, err := rt.do(c)
-	if err == nil && rt.code != "" {
-		err = a.record(c, rt)
-	}
-	return out, err
-}
-
-// record writes the audit log's entry of a request that went well.
-func (a *API) record(c *call, rt *route) error {
-	for k, v := range c.params {
-		if _, known := c.audit[k]; !known {
-			c.audit[k] = v
-		}
-	}
-	data, err := json.Marshal(c.audit)
-	if err != nil {
-		return err
-	}
-	// It is done: the client's leaving must not keep it out of the log.
-	ctx := context.WithoutCancel(c.Context())
-	e := catalog.AuditEntry{Org: c.org, Code: rt.code, Message: rt.says, Origin: "api", Author: c.user, Data: data}
-	if e.Org == "" {
-		e.Org = a.cfg.Org
-		return a.cfg.Store.AuditUser(ctx, c.user, e)
-	}
-	return a.cfg.Store.Audit(ctx, e)
+	return out, errors.Join(err, c.end(err))
 }
 
 // authenticate finds out who asks.

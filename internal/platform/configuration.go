@@ -56,7 +56,7 @@ func (a *API) configure(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err = a.cfg.Store.UpdateDatabase(c.Context(), d.Name, d.ID, func(d *catalog.Database) (err error) {
+	d, err = a.cfg.Store.UpdateDatabase(c.noted(), d.Name, d.ID, func(d *catalog.Database) (err error) {
 		for _, f := range []struct {
 			to   *bool
 			from *bool
@@ -94,12 +94,11 @@ func (a *API) configure(c *call) (any, error) {
 		if req.IdleTimeout != nil {
 			d.Idle, err = parseLifetime(*req.IdleTimeout)
 		}
+		c.audit["configuration"] = configurationOf(d)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	conf := configurationOf(&d)
-	c.audit["configuration"] = conf
-	return conf, nil
+	return configurationOf(&d), nil
 }

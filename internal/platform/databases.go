@@ -248,7 +248,7 @@ func (a *API) deleteDatabase(c *call) (any, error) {
 	if g, err := a.cfg.Store.Group(d.Org, d.Group); err != nil || g.Protected {
 		return nil, errors.Join(fail(http.StatusForbidden, "the databases of group %s are protected: turn off its delete_protection first", d.Group), err)
 	}
-	if err := a.remove(c.Context(), &d); err != nil {
+	if err := a.remove(c.noted(), &d); err != nil {
 		return nil, err
 	}
 	return map[string]any{"database": d.Name}, nil

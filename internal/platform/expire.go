@@ -2,7 +2,6 @@ package platform
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -119,19 +118,10 @@ func (a *API) expire(ctx context.Context, d *catalog.Database) error {
 		}
 		about["exported"] = file
 	}
-	data, err := json.Marshal(about)
-	if err == nil {
-		err = a.cfg.Store.Audit(ctx, catalog.AuditEntry{
-			Org: d.Org, Code: "db-expire", Message: a.due(d), Origin: "server", Author: "server", Data: data,
-		})
-	}
-	if err != nil {
-		return err
-	}
 	a.mu.Lock()
 	delete(a.used, d.Name)
 	a.mu.Unlock()
-	return a.remove(ctx, d)
+	return a.remove(catalog.WithNote(ctx, byServer(d, "db-expire", a.due(d), about)), d)
 }
 
 // Used notes that a database is being used.

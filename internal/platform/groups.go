@@ -78,7 +78,7 @@ func (a *API) createGroup(c *call) (any, error) {
 		return nil, fail(http.StatusBadRequest, "location %q is not the code of one", req.Location)
 	}
 	c.audit["group"], c.audit["location"] = req.Name, req.Location
-	g, err := a.cfg.Store.CreateGroup(c.Context(), catalog.Group{Org: c.org, Name: req.Name, Locations: []string{req.Location}})
+	g, err := a.cfg.Store.CreateGroup(c.noted(), catalog.Group{Org: c.org, Name: req.Name, Locations: []string{req.Location}})
 	if errors.Is(err, catalog.ErrExists) {
 		err = fail(http.StatusConflict, "group %s already exists", req.Name)
 	}
@@ -117,12 +117,12 @@ func (a *API) deleteGroup(c *call) (any, error) {
 		f.After = page[len(page)-1].Name
 	}
 	for i := range doomed {
-		if err := a.remove(c.Context(), &doomed[i]); err != nil && !errors.Is(err, catalog.ErrNotFound) {
+		if err := a.remove(c.notedDelete(&doomed[i]), &doomed[i]); err != nil && !errors.Is(err, catalog.ErrNotFound) {
 			return nil, err
 		}
 	}
 	c.audit["databases"] = len(doomed)
-	if err := a.cfg.Store.DeleteGroup(c.Context(), c.org, g.Name); err != nil {
+	if err := a.cfg.Store.DeleteGroup(c.noted(), c.org, g.Name); err != nil {
 		return nil, err
 	}
 	return groupOf(&g), nil
@@ -140,7 +140,7 @@ func (a *API) configureGroup(c *call) (any, error) {
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
-	g, err := a.cfg.Store.UpdateGroup(c.Context(), c.org, c.p("group"), func(g *catalog.Group) error {
+	g, err := a.cfg.Store.UpdateGroup(c.noted(), c.org, c.p("group"), func(g *catalog.Group) error {
 		if req.DeleteProtection != nil {
 			g.Protected = *req.DeleteProtection
 			c.audit["delete_protection"] = g.Protected
@@ -178,7 +178,7 @@ func (a *API) removeLocation(c *call) (any, error) {
 }
 
 func (a *API) changeGroup(c *call, fn func(*catalog.Group) error) (any, error) {
-	g, err := a.cfg.Store.UpdateGroup(c.Context(), c.org, c.p("group"), fn)
+	g, err := a.cfg.Store.UpdateGroup(c.noted(), c.org, c.p("group"), fn)
 	if err != nil {
 		return nil, err
 	}

@@ -22,13 +22,13 @@ func (a *API) create(c *call, d catalog.Database, s *seed) (catalog.Database, er
 	a.claim(d.ID)
 	defer a.release(d.ID)
 	if s == nil {
-		return a.createWith(ctx, d, func() error { return a.cfg.Databases.Create(ctx, d.Name) })
+		return a.createWith(c, d, func() error { return a.cfg.Databases.Create(ctx, d.Name) })
 	}
 	switch s.Type {
 	case "database":
 		return a.fork(c, d, s)
 	case "database_upload": // its file follows, see seedDatabase
-		return a.createWith(ctx, d, func() error { return a.cfg.Databases.Create(ctx, d.Name) })
+		return a.createWith(c, d, func() error { return a.cfg.Databases.Create(ctx, d.Name) })
 	case "dump":
 		file, err := a.uploaded(c.org, s.URL)
 		if err != nil {
@@ -36,7 +36,7 @@ func (a *API) create(c *call, d catalog.Database, s *seed) (catalog.Database, er
 		}
 		defer file.Close()
 		d.State = catalog.StateCreating
-		d, err = a.createWith(ctx, d, func() error {
+		d, err = a.createWith(c, d, func() error {
 			if err := a.cfg.Databases.Create(ctx, d.Name); err != nil {
 				return err
 			}
@@ -46,8 +46,10 @@ func (a *API) create(c *call, d catalog.Database, s *seed) (catalog.Database, er
 		if err != nil {
 			return d, err
 		}
-		_ = os.Remove(file.Name()) // dropUploads does it otherwise
-		return a.finish(ctx, d)
+		if d, err = a.finish(c, d); err == nil {
+			_ = os.Remove(file.Name()) // dropUploads does it otherwise
+		}
+		return d, err
 	}
 	return d, fail(http.StatusBadRequest, "seed.type %q is not one of database, database_upload, dump", s.Type)
 }
@@ -71,25 +73,34 @@ func (a *API) fork(c *call, d catalog.Database, s *seed) (catalog.Database, erro
 		return d, err
 	}
 	d.Parent, d.ForkedAt = src.ID, at
+	c.audit["from"], c.audit["revision"] = name, at
 	d.RateLimit = src.RateLimit
 	if d.SizeLimit == 0 {
 		d.SizeLimit = src.SizeLimit
 	}
-	return a.createWith(ctx, d, func() error { return a.cfg.Databases.Fork(ctx, name, at, d.Name) })
+	return a.createWith(c, d, func() error { return a.cfg.Databases.Fork(ctx, name, at, d.Name) })
 }
 
 // createWith adds the database to the catalog and then makes it. What failed
-// leaves nothing.
-func (a *API) createWith(ctx context.Context, d catalog.Database, make func() error) (catalog.Database, error) {
+// leaves nothing but, if the audit log says already that it was created, an
+// entry that it was undone.
+func (a *API) createWith(c *call, d catalog.Database, make func() error) (catalog.Database, error) {
+	ctx := c.Context()
+	if d.State == catalog.StateReady { // else finish notes it
+		ctx = c.noted()
+	}
 	made, err := a.cfg.Store.CreateDatabase(ctx, d)
-	if errors.Is(err, catalog.ErrExists) && a.freed(ctx, d.Name) {
+	if errors.Is(err, catalog.ErrExists) && a.freed(c.Context(), d.Name) {
 		made, err = a.cfg.Store.CreateDatabase(ctx, d)
 	}
 	if err != nil {
 		return d, err
 	}
 	if err := make(); err != nil {
-		clean := context.WithoutCancel(ctx)
+		clean := context.WithoutCancel(c.Context())
+		if d.State == catalog.StateReady {
+			clean = catalog.WithNote(clean, undone(&made, asError(err).message))
+		}
 		if errors.Is(err, tenant.ErrExists) { // without the catalog knowing of it: it is somebody's
 			return made, errors.Join(err, a.cfg.Store.RemoveDatabase(clean, made.Name, made.ID))
 		}
@@ -99,9 +110,9 @@ func (a *API) createWith(ctx context.Context, d catalog.Database, make func() er
 }
 
 // finish makes a loaded database ready, though its client may have left.
-func (a *API) finish(ctx context.Context, d catalog.Database) (catalog.Database, error) {
-	clean := context.WithoutCancel(ctx)
-	ready, err := a.cfg.Store.UpdateDatabase(clean, d.Name, d.ID, func(d *catalog.Database) error { d.State = catalog.StateReady; return nil })
+func (a *API) finish(c *call, d catalog.Database) (catalog.Database, error) {
+	clean := context.WithoutCancel(c.Context())
+	ready, err := a.cfg.Store.UpdateDatabase(context.WithoutCancel(c.noted()), d.Name, d.ID, func(d *catalog.Database) error { d.State = catalog.StateReady; return nil })
 	if err != nil {
 		return d, errors.Join(err, a.removeClaimed(clean, &d))
 	}
@@ -228,12 +239,12 @@ func (a *API) Recover(ctx context.Context) error {
 			a.cfg.Logger.ErrorContext(ctx, "platform: recover", "database", unfinished[i].Name, "err", err)
 		}
 	}
-	ids := map[string]string{}
+	named := map[string]catalog.Database{}
 	known := &names{next: func(after string) (page []string, err error) {
 		all, err := a.cfg.Store.AllDatabases(after, pageSize)
-		clear(ids)
+		clear(named)
 		for i := range all {
-			page, ids[all[i].Name] = append(page, all[i].Name), all[i].ID
+			page, named[all[i].Name] = append(page, all[i].Name), all[i]
 		}
 		return page, err
 	}}
@@ -247,7 +258,8 @@ func (a *API) Recover(ctx context.Context) error {
 		case k == "" && t == "":
 			return nil
 		case t == "" || k != "" && k < t:
-			err = a.cfg.Store.RemoveDatabase(ctx, k, ids[k])
+			d := named[k]
+			err = a.cfg.Store.RemoveDatabase(catalog.WithNote(ctx, undone(&d, "the server stopped before it was made")), k, d.ID)
 			known.pop()
 		case k == "" || t < k:
 			err = a.cfg.Store.AdoptDatabases(ctx, a.cfg.Org, catalog.DefaultGroup, t)

@@ -92,7 +92,7 @@ func TestLeastRole(t *testing.T) {
 			all = append(all, tokens[r])
 		}
 		return all
-	})
+	}, nil)
 	for _, rt := range f.routes {
 		if op := operations[rt.method+" "+rt.path]; !f.contract.met[strings.ToLower(rt.method)+" "+rt.template("/v1")] {
 			t.Errorf("nobody did %s", op.id)
@@ -137,7 +137,7 @@ func (f *fixture) noTokens(t *testing.T) map[string]string {
 		}
 		secrets[name] = string(secret)
 	}
-	if _, err := f.store.RevokeAPIToken(t.Context(), catalog.DefaultUser, "revoked"); err != nil {
+	if err := f.store.RevokeAPIToken(t.Context(), catalog.DefaultUser, "revoked", nil); err != nil {
 		t.Fatal(err)
 	}
 	signed, err := f.key.Sign(catalog.Claims{Database: catalog.AnyDatabase, Access: catalog.AccessFull})

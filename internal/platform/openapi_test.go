@@ -328,7 +328,7 @@ var exercise = []struct{ method, path, body string }{
 // the document.
 func TestOpenAPIAnswers(t *testing.T) {
 	f := newFixture(t, withBackup)
-	f.exercise(t, nil)
+	f.exercise(t, nil, nil)
 	for path, ops := range f.contract.at("paths").(map[string]any) {
 		for method := range asObject(ops) {
 			if !f.contract.met[method+" "+path] {
@@ -340,8 +340,8 @@ func TestOpenAPIAnswers(t *testing.T) {
 
 // exercise makes all the requests of that name: with the tokens that as returns,
 // the last of which must be good for it, and the others not; with the owner's if
-// as is nil.
-func (f *fixture) exercise(t *testing.T, as func(rt *route, path, owner string) []string) {
+// as is nil. before is called before each that must be good, if it isn't nil.
+func (f *fixture) exercise(t *testing.T, as func(rt *route, path, owner string) []string, before func(rt *route, owner, path, body string)) {
 	t.Helper()
 	owner := f.token(t, catalog.DefaultUser)
 	fill := strings.NewReplacer("{dump}", f.upload(t, owner, "CREATE TABLE t(x);"))
@@ -351,17 +351,20 @@ func (f *fixture) exercise(t *testing.T, as func(rt *route, path, owner string) 
 		if body == "{file}" {
 			body = file
 		}
+		rt, err := f.match(&call{Request: httptest.NewRequestWithContext(t.Context(), c.method, c.path, http.NoBody), api: f.API})
+		if err != nil {
+			t.Fatal(err)
+		}
 		tokens := []string{owner}
 		if as != nil {
-			rt, err := f.match(&call{Request: httptest.NewRequestWithContext(t.Context(), c.method, c.path, http.NoBody), api: f.API})
-			if err != nil {
-				t.Fatal(err)
-			}
 			tokens = as(rt, c.path, owner)
 		}
 		last := len(tokens) - 1
 		for _, token := range tokens[:last] {
 			f.want(t, 403, token, c.method, c.path, body)
+		}
+		if before != nil {
+			before(rt, owner, c.path, body)
 		}
 		if a := f.want(t, 200, tokens[last], c.method, c.path, body); strings.Contains(c.path, "/export") {
 			file = a.body

@@ -52,14 +52,14 @@ func (a *API) createOrg(c *call) (any, error) {
 	if _, err := tenant.ParseName(req.Slug); err != nil {
 		return nil, err
 	}
-	o, err := a.cfg.Store.CreateOrg(c.Context(), catalog.Org{Slug: req.Slug, Name: req.Name}, c.user)
+	c.org, c.audit["organization"] = req.Slug, req.Slug // for the audit log
+	o, err := a.cfg.Store.CreateOrg(c.noted(), catalog.Org{Slug: req.Slug, Name: req.Name}, c.user)
 	if errors.Is(err, catalog.ErrExists) {
 		err = fail(http.StatusConflict, "organization %s already exists", req.Slug)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.org, c.audit["organization"] = o.Slug, o.Slug // for the audit log
 	return map[string]any{"organization": orgOf(&o)}, nil
 }
 
@@ -71,7 +71,7 @@ func (a *API) updateOrg(c *call) (any, error) {
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
-	o, err := a.cfg.Store.UpdateOrg(c.Context(), c.org, func(o *catalog.Org) error {
+	o, err := a.cfg.Store.UpdateOrg(c.noted(), c.org, func(o *catalog.Org) error {
 		if req.Overages != nil {
 			o.Overages = *req.Overages
 			c.audit["overages"] = o.Overages
@@ -93,11 +93,10 @@ func (a *API) deleteOrg(c *call) (any, error) {
 	if slug == a.cfg.Org {
 		return nil, fail(http.StatusConflict, "%s is the server's own organization: it stays", slug)
 	}
-	kept, err := a.cfg.Store.DeleteOrg(c.Context(), slug)
-	if err != nil {
+	c.audit["organization"] = slug
+	if err := a.cfg.Store.DeleteOrg(c.noted(), slug); err != nil {
 		return nil, err
 	}
-	c.org, c.audit["organization"] = kept, slug // for the audit log
 	return map[string]any{"organization": slug}, nil
 }
 
@@ -189,7 +188,7 @@ func (a *API) putMember(c *call, username, email, role string) (any, error) {
 	}
 	c.audit["username"], c.audit["role"] = username, r.String()
 	m := catalog.Member{Username: username, Email: email, Role: r}
-	if err := a.cfg.Store.PutMember(c.Context(), c.org, m); err != nil {
+	if err := a.cfg.Store.PutMember(c.noted(), c.org, m); err != nil {
 		return nil, err
 	}
 	return map[string]any{"member": username, "username": username, "role": r.String()}, nil
@@ -199,7 +198,7 @@ func (a *API) removeMember(c *call) (any, error) {
 	if err := a.mayChange(c, c.p("username")); err != nil {
 		return nil, err
 	}
-	if err := a.cfg.Store.RemoveMember(c.Context(), c.org, c.p("username")); err != nil {
+	if err := a.cfg.Store.RemoveMember(c.noted(), c.org, c.p("username")); err != nil {
 		return nil, err
 	}
 	return map[string]any{"member": c.p("username")}, nil
@@ -231,7 +230,7 @@ func (a *API) invite(c *call) (any, error) {
 		return nil, err
 	}
 	c.audit["email"], c.audit["role"] = req.Email, r.String()
-	v, secret, err := a.cfg.Store.Invite(c.Context(), c.org, req.Email, r)
+	v, secret, err := a.cfg.Store.Invite(c.noted(), c.org, req.Email, r)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +240,7 @@ func (a *API) invite(c *call) (any, error) {
 }
 
 func (a *API) deleteInvite(c *call) (any, error) {
-	return map[string]any{}, a.cfg.Store.DeleteInvite(c.Context(), c.org, c.p("email"))
+	return map[string]any{}, a.cfg.Store.DeleteInvite(c.noted(), c.org, c.p("email"))
 }
 
 func (a *API) auditLog(c *call) (any, error) {
@@ -293,6 +292,9 @@ func (a *API) each(ctx context.Context, f catalog.Filter, fn func(*catalog.Datab
 func (a *API) backup(c *call) (any, error) {
 	if c.org != a.cfg.Org || a.cfg.Backup == nil {
 		return nil, fail(http.StatusForbidden, "backups are for owners of the server's own organization, %s", a.cfg.Org)
+	}
+	if err := c.begin(); err != nil {
+		return nil, err
 	}
 	path, err := a.cfg.Backup(c.Context())
 	if err != nil {

@@ -44,11 +44,15 @@ func (a *API) restoreDatabase(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.audit["restored"] = at
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
 	now, err := a.cfg.Databases.Restore(c.Context(), d.Name, at, c.user)
 	if err != nil {
 		return nil, err
 	}
-	c.audit["restored"], c.audit["revision"] = at, now
+	c.audit["revision"] = now
 	return map[string]any{"database": c.database(&d), "restored": at, "revision": now}, nil
 }
 

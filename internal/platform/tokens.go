@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/tenant"
 )
@@ -71,7 +73,11 @@ func (c *call) permissions() (string, error) {
 	return strings.Join(scope.Permissions(), "\n"), nil
 }
 
+// sign makes a token, once it is in the audit log.
 func (c *call) sign(claims catalog.Claims) (any, error) {
+	if err := c.write(); err != nil {
+		return nil, err
+	}
 	if c.api.cfg.Key == nil {
 		return map[string]any{"jwt": noToken}, nil
 	}
@@ -110,11 +116,11 @@ func (a *API) rotateDatabase(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{}, a.cfg.Store.RotateDatabase(c.Context(), d.Name, d.ID)
+	return map[string]any{}, a.cfg.Store.RotateDatabase(c.noted(), d.Name, d.ID)
 }
 
 func (a *API) rotateGroup(c *call) (any, error) {
-	return map[string]any{}, a.cfg.Store.RotateGroup(c.Context(), c.org, c.p("group"))
+	return map[string]any{}, a.cfg.Store.RotateGroup(c.noted(), c.org, c.p("group"))
 }
 
 func (a *API) listAPITokens(c *call) (any, error) {
@@ -145,7 +151,7 @@ func (a *API) createAPIToken(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := catalog.APIToken{Name: c.p("token"), Username: c.user}
+	t := catalog.APIToken{ID: uuid.NewString(), Name: c.p("token"), Username: c.user}
 	if len(t.Name) > 128 {
 		return nil, fail(http.StatusBadRequest, "the name of an API token has at most 128 bytes")
 	}
@@ -158,14 +164,14 @@ func (a *API) createAPIToken(c *call) (any, error) {
 	if !c.until.IsZero() && (t.Expires.IsZero() || t.Expires.After(c.until)) {
 		return nil, fail(http.StatusForbidden, "the API token of this request ends at %s: it can't make one that outlives it", c.until.Format(time.RFC3339))
 	}
-	t, secret, err := a.cfg.Store.CreateAPIToken(c.Context(), t)
+	c.auditToken(&t)
+	t, secret, err := a.cfg.Store.CreateAPIToken(c.noted(), t)
 	if errors.Is(err, catalog.ErrExists) {
 		err = fail(http.StatusConflict, "an API token named %s already exists", t.Name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.auditToken(&t)
 	j := apiTokenJSON(&t)
 	if c.second() {
 		j["value"] = string(secret)
@@ -176,11 +182,9 @@ func (a *API) createAPIToken(c *call) (any, error) {
 }
 
 func (a *API) revokeAPIToken(c *call) (any, error) {
-	t, err := a.cfg.Store.RevokeAPIToken(c.Context(), c.user, c.p("token"))
-	if err != nil {
+	if err := a.cfg.Store.RevokeAPIToken(c.noted(), c.user, c.p("token"), c.auditToken); err != nil {
 		return nil, err
 	}
-	c.auditToken(&t)
 	return map[string]any{"token": c.p("token")}, nil
 }
 

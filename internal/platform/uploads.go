@@ -23,6 +23,9 @@ func (a *API) uploadDump(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.write(); err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
 	id, _, _ := strings.Cut(filepath.Base(path), ".")
 	return map[string]any{"dump_url": c.base() + "/v1/databases/dumps/" + id}, nil
 }
@@ -41,6 +44,9 @@ func (a *API) seedDatabase(c *call) (any, error) {
 	// That took a while: the name may be another database's by now.
 	if now, err := c.mine(); err != nil || now.ID != d.ID {
 		return nil, errors.Join(fail(http.StatusNotFound, "database %s was deleted meanwhile", d.Name), err)
+	}
+	if err := c.begin(); err != nil {
+		return nil, err
 	}
 	if _, err := a.cfg.Databases.LoadFile(c.Context(), d.Name, path, c.user); err != nil {
 		if errors.Is(err, tenant.ErrExists) {
