@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -136,6 +137,39 @@ func pipelineCommits(ctx context.Context, s *settings, st *stage) (func(context.
 		start := time.Now()
 		err := st.commits(ctx, notesInsert, rows)
 		return sample{"time": time.Since(start).Seconds()}, err
+	}, nil
+}
+
+// rowByRow measures what single rows cost a replica that pulls each. A pull brings the page that the row is on, with what was there before: forty pulls fill one such
+// page and begin the next.
+func rowByRow(ctx context.Context, _ *settings, st *stage) (func(context.Context) (sample, error), error) {
+	text := workload.NewText(21)
+	a, err := withTable(ctx, st, notesDDL, notesInsert, notes(text, 200))
+	if err != nil {
+		return nil, err
+	}
+	b, proxy, err := st.counted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := 200
+	return func(ctx context.Context) (sample, error) {
+		var down []float64
+		for range 40 {
+			if err := a.insert(ctx, notesInsert, notes(text, 1), false); err != nil {
+				return nil, err
+			}
+			if _, err := a.push(ctx); err != nil {
+				return nil, err
+			}
+			t, err := proxy.during(func() error { _, err := b.pull(ctx); return err })
+			if err != nil {
+				return nil, err
+			}
+			down = append(down, float64(t.down))
+			rows++
+		}
+		return sample{"p50": p50(down), "max": slices.Max(down)}, expect(ctx, b, "notes", rows)
 	}, nil
 }
 

@@ -210,6 +210,30 @@ func TestPullPages(t *testing.T) {
 	}
 }
 
+// TestPullSendsNoRemains asks for pages on which rows were deleted, or moved to
+// others when the tree grew.
+func TestPullSendsNoRemains(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad BLOB)", "INSERT INTO t(v) VALUES('a')")
+	whole, _, _ := s.pull("x", "", nil)
+	s.pipeline("", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<60) INSERT INTO t(v) SELECT iif(i%9=0, 'gone', 'kept')||printf('%060d', i) FROM n",
+		"DELETE FROM t WHERE v LIKE 'gone%'")
+	since, _, _ := s.pull("x", "", str(3, whole.revision))
+	if got := since.on(whole).query(t, "SELECT count(*) FROM t WHERE v LIKE 'kept%'"); got != "54" {
+		t.Errorf("%s rows", got)
+	}
+	kept := 0
+	for no, page := range since.pages {
+		if bytes.Contains(page, []byte("gone0")) {
+			t.Errorf("page %d holds deleted rows", no)
+		}
+		kept += bytes.Count(page, []byte("kept0"))
+	}
+	if kept != 54 {
+		t.Errorf("the rows are there %d times", kept)
+	}
+}
+
 // sparse runs a query on those pages alone: the others are zero.
 func (p *pages) sparse(t *testing.T, sql string) string {
 	t.Helper()

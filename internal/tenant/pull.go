@@ -299,11 +299,17 @@ func (p *pagePull) answer(head history.Head, rev turso.Revision, only []uint32) 
 			yield(history.Page{No: 1, Data: turso.EmptyPage()}, nil)
 			return
 		}
+		var buf []byte
 		for pg, err := range p.m.cfg.Store.Pages(context.Background(), p.id, head.Seq, only...) {
 			p.m.stats.pulledBytes.Add(uint64(len(pg.Data)))
 			p.m.meters.add(string(p.id), Usage{BytesSynced: uint64(len(pg.Data))})
-			if pg.No == p.stamp.page && err == nil {
-				pg.Data = turso.PutStamp(pg.Data, p.stamp.off, p.stamp.n)
+			if err == nil {
+				buf = append(buf[:0], pg.Data...)
+				turso.ClearUnused(buf, pg.No, size)
+				pg.Data = buf
+				if pg.No == p.stamp.page {
+					turso.PutStamp(buf, p.stamp.off, p.stamp.n)
+				}
 			}
 			if !yield(pg, err) || err != nil {
 				return

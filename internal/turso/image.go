@@ -41,6 +41,7 @@ const (
 	pageIndexLeaf  = 10
 	pageTableLeaf  = 13
 	pageTableInner = 5
+	pageIndexInner = 2
 )
 
 // EmptyPage is page 1 of a database in which nothing was made yet.

@@ -103,9 +103,5 @@ func (m *Image) StampAt(root uint32) (page uint32, off int, ok bool, err error) 
 	return 0, 0, false, fmt.Errorf("%w: a tree too deep", ErrCorrupt)
 }
 
-// PutStamp returns a copy of a page with the number at an offset replaced.
-func PutStamp(page []byte, off int, n int64) []byte {
-	out := append([]byte(nil), page...)
-	binary.BigEndian.PutUint64(out[off:], uint64(n))
-	return out
-}
+// PutStamp replaces the number at an offset of a page.
+func PutStamp(page []byte, off int, n int64) { binary.BigEndian.PutUint64(page[off:], uint64(n)) }
