@@ -188,10 +188,8 @@ func (x *Executor) setTo(k idKey, id int64) {
 	x.ids[k] = id
 }
 
-// Back forgets the keys that the last Run gave to rows: it was rolled back. c
-// is its change as it was before; later references to the rows that it inserted
-// are dead, and those to rows that it moved mean them where they are.
-func (x *Executor) Back(c *Change) {
+// Back forgets the keys that the last Run gave to rows: it was rolled back.
+func (x *Executor) Back() {
 	for i := len(x.back) - 1; i >= 0; i-- {
 		if b := x.back[i]; b.had {
 			x.ids[b.key] = b.id
@@ -202,11 +200,5 @@ func (x *Executor) Back(c *Change) {
 	x.back = x.back[:0]
 	if x.keys = maps.Clone(x.keysBack); x.keys == nil {
 		x.keys = map[string]rowKey{}
-	}
-	for _, e := range c.Intents() {
-		if e.Op == OpInsert && !e.Table.NoRowid && !x.refersByID(e.Table.Name) {
-			x.ids[idKey{e.Table.Name, e.RowID}] = placeholder(e.RowID)
-		}
-		x.inVain(x.moving(e))
 	}
 }

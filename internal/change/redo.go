@@ -27,28 +27,6 @@ func (c *Change) IntentsOnly() *Change {
 	return out
 }
 
-// Bare reports whether the change has intents on rows, and no effects.
-func (c *Change) Bare() bool {
-	intents := false
-	for i := range c.Events {
-		if c.Events[i].Effect {
-			return false
-		}
-		intents = intents || c.Events[i].Op <= OpDelete
-	}
-	return intents
-}
-
-// InVain marks the updates that give rows other keys as not done: the change
-// was taken back.
-func (x *Executor) InVain(c *Change) {
-	for i := range c.Events {
-		if e := &c.Events[i]; x.moving(e) != nil {
-			e.vain = true
-		}
-	}
-}
-
 // HasEffects reports whether the change has any effects.
 func (c *Change) HasEffects() bool {
 	for i := range c.Events {

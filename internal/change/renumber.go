@@ -177,6 +177,9 @@ func (n *Renumbering) outcome(e *Event, r wire.OpResult) {
 // Pending tells about a change that is still to be sent.
 func (n *Renumbering) Pending(c *Change) {
 	n.x.Expect(c)
+	if c.Bare() {
+		return // it was taken back
+	}
 	for _, e := range c.Intents() {
 		n.walk(e)
 		switch {
@@ -436,8 +439,8 @@ func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
 			e.vain = true
 		}
 	}
-	if pending {
-		out.Events = append(out.Events, Event{Op: OpDDL, Kind: DDLOther, Effect: true, Statement: &Statement{}})
+	if pending && !c.Bare() {
+		return out.Fixed()
 	}
 	return out
 }

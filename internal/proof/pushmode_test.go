@@ -400,6 +400,50 @@ func TestPushModeFullTextGone(t *testing.T) {
 	}
 }
 
+// TestPushModeTakenBack takes a transaction back at the push replica, since the
+// row that it refers to was refused meanwhile, and another's is in its place.
+func TestPushModeTakenBack(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		for _, lost := range []bool{false, true} {
+			l := newLabHere(t)
+			a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+			for _, x := range []*agent{a, p} {
+				x.exec("CREATE TABLE IF NOT EXISTS parent (k TEXT PRIMARY KEY, u INTEGER UNIQUE); CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT, v TEXT DEFAULT '-')")
+				x.exec("CREATE TABLE IF NOT EXISTS child (id INTEGER PRIMARY KEY, k TEXT REFERENCES parent(k) DEFERRABLE INITIALLY DEFERRED, tok TEXT); CREATE VIRTUAL TABLE IF NOT EXISTS f USING fts5(tok, v)")
+			}
+			a.exec("INSERT INTO parent VALUES ('x', 1), ('k', 2)")
+			a.sync()
+			p.exec("INSERT INTO t (id, tok) VALUES (1, 'deleted'), (2, 'moved'), (3, 'replaced'), (4, 'stays'); INSERT INTO f VALUES ('f', '-')")
+			p.sync()
+			p.exec("INSERT INTO parent VALUES ('k', 1)") // refused: u is taken
+			racing(t, p, "BEGIN; INSERT INTO child VALUES (1, 'k', 'c'); DELETE FROM t WHERE id IN (1, 3); UPDATE t SET id = 9 WHERE id = 2; INSERT INTO t (id, tok) VALUES (3, 'new'); UPDATE f SET v = 'early'; COMMIT")
+			want(t, "taken back", fmt.Sprint(p.texts("SELECT id || tok FROM t ORDER BY id")), "[1deleted 2moved 3replaced 4stays]")
+			if ddl {
+				p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+			}
+			p.exec("UPDATE t SET v = 'early' WHERE tok IN ('stays', 'moved')")
+			if lost {
+				p.proxy.do(fault{kind: faultDropAnswer})
+				p.fails()
+			} else {
+				p.sync()
+			}
+			a.sync()
+			a.exec("INSERT INTO t (id, tok) VALUES (1, 'a1'), (2, 'a2')")
+			a.sync()
+			p.exec("UPDATE f SET v = v || ' late'")
+			p.exec("UPDATE t SET v = v || ' late' WHERE tok NOT IN ('replaced', 'new')")
+			p.sync()
+			p.exec("UPDATE t SET v = v || ' later' WHERE tok <> 'new'")
+			p.sync()
+			a.sync()
+			got := fmt.Sprint(a.texts("SELECT tok || ' ' || v FROM t ORDER BY tok"))
+			want(t, fmt.Sprint("rows, ddl=", ddl, " lost=", lost), got, "[a1 - a2 - moved early late later new - stays early late later]")
+			want(t, fmt.Sprint("full text, ddl=", ddl, " lost=", lost), fmt.Sprint(a.texts("SELECT trim(replace(v, 'early', ''), '- ') FROM f")), "[late]")
+		}
+	}
+}
+
 // racing runs statements while a push is on its way, and its answer after them.
 func racing(t *testing.T, p *agent, statements ...string) {
 	t.Helper()

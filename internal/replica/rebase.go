@@ -262,9 +262,7 @@ func (x *exchange) redo(c *sqlite.Conn, k *change.Capture, e *change.Executor, l
 func (x *exchange) redoOne(c *sqlite.Conn, k *change.Capture, e *change.Executor, id uint64, ch *change.Change, skip skips) (kept, eff *change.Change, err error) {
 	kept, eff, violated, err := x.try(c, k, e, id, ch, skip)
 	if violated {
-		kept = ch.IntentsOnly()
-		e.InVain(kept)
-		e.Rewrite(kept) // what it refers to may be gone, or elsewhere
+		kept = e.TakeBack(ch)
 	}
 	return kept, eff, err
 }
@@ -292,7 +290,7 @@ func (x *exchange) try(c *sqlite.Conn, k *change.Capture, e *change.Executor, id
 		if err := c.Exec("ROLLBACK TO agentdb_redo; RELEASE agentdb_redo"); err != nil {
 			return nil, nil, false, err
 		}
-		e.Back(ch)
+		e.Back()
 		return nil, nil, true, k.Abandon()
 	}
 	for _, r := range kept.Renamed() {

@@ -104,6 +104,9 @@ func (x *exchange) behind(ctx context.Context, resp *wire.Response) (outcome, er
 			x.r.cfg.Logger.Error("the server lost transactions that the file does not keep any more", "path", x.r.cfg.Path, "transactions", lost)
 		}
 		x.r.cfg.Logger.Warn("the server lost transactions that it had acknowledged; they are sent again", "path", x.r.cfg.Path, "transactions", n)
+		if err := fix(c, resp.Last, s.acked); err != nil {
+			return err
+		}
 		if found && chain == resp.LastChain && (first == 0 || uint64(first) == resp.Last+1) {
 			s.acked, s.chain = resp.Last, chain
 			return nil
@@ -111,6 +114,24 @@ func (x *exchange) behind(ctx context.Context, resp *wire.Response) (outcome, er
 		return x.newIdentity(c, s, resp.Last)
 	})
 	return again, err
+}
+
+// fix notes of changes that are sent again that they are in the file, though what
+// they did to it is not kept.
+func fix(c *sqlite.Conn, after, upTo uint64) error {
+	list, _, err := load(c, after)
+	if err != nil {
+		return err
+	}
+	for _, my := range list {
+		if my.id > upTo || !my.ch.Bare() {
+			continue
+		}
+		if err := updatePending(c, my.id, my.ch.Fixed().Append(nil, change.ViewFull)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // chainAt returns the chain hash at a change, if the file knows it.

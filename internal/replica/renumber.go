@@ -176,16 +176,15 @@ func (m *moved) moveRows(k *change.Capture, n *change.Renumbering, list []mine, 
 	return n.Run()
 }
 
-// inPlace reports whether rows have to get their ids where they are. Changes
-// that are sent once more, because the server lost them, are kept without their
-// effects, which are in the file all the same.
+// inPlace reports whether rows have to get their ids where they are: updates
+// that gave them new ones can't be run again with these.
 func (m *moved) inPlace(list []mine, acked uint64) bool {
 	return slices.ContainsFunc(list, func(my mine) bool {
 		if my.id > acked {
 			return false
 		}
 		in := my.ch.Intents()
-		return my.ch.Bare() || slices.ContainsFunc(m.results[my.id], func(r wire.OpResult) bool {
+		return slices.ContainsFunc(m.results[my.id], func(r wire.OpResult) bool {
 			return r.Code == wire.OpNewID && int(r.Index) < len(in) && in[r.Index].Op != change.OpInsert
 		})
 	})
@@ -211,7 +210,7 @@ func (m *moved) tell(n *change.Renumbering, e *change.Executor) {
 
 // renumberInPlace does the same where a schema change stands in the way of
 // undoing.
-func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, list []mine, acked uint64) error {
+func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, list []mine, acked uint64) (err error) {
 	if err := k.Begin(); err != nil {
 		return err
 	}
@@ -222,23 +221,28 @@ func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, 
 	if err := n.Moved(); err != nil {
 		return err
 	}
-	for _, my := range list {
-		if my.id <= acked {
-			n.Acked(my.id, my.ch, m.results[my.id])
-		} else {
+	kept := make([]*change.Change, len(list))
+	for i, my := range list {
+		switch {
+		case my.id > acked:
 			n.Pending(my.ch)
+		case my.ch.Bare():
+			if kept[i], err = n.Absent(my.id, my.ch, m.results[my.id]); err != nil {
+				return err
+			}
+		default:
+			n.Acked(my.id, my.ch, m.results[my.id])
 		}
 	}
 	if err := n.Run(); err != nil {
 		return err
 	}
-	for _, my := range list {
-		pending := my.id > acked
+	for i, my := range list {
+		pending, now := my.id > acked, kept[i]
 		n.Again(!pending)
-		if !pending {
-			my.ch = my.ch.IntentsOnly()
+		if now == nil {
+			now = n.Rewrite(my.ch, pending)
 		}
-		now := n.Rewrite(my.ch, pending)
 		if err := updatePending(c, my.id, now.Append(nil, change.ViewFull)); err != nil {
 			return err
 		}

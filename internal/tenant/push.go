@@ -220,7 +220,8 @@ func (p *execution) change(x *change.Executor, dec *change.Decoder, id uint64, w
 			if err != nil {
 				return err
 			}
-			x.Back(before)
+			x.Back()
+			x.TakeBack(before)
 			continue
 		}
 		if len(res) > 0 {
