@@ -23,6 +23,7 @@ type Renumbering struct {
 	given   map[idKey]bool  // ids that the server gave to rows, though they may be gone here
 	kept    map[idKey]bool  // rows that have the id that they asked for
 	refused map[idKey]bool  // rows that it refused to insert
+	final   map[idKey]bool  // ids that are final, see targets
 	ran     map[idKey]int64 // where the acknowledged changes, run again, have put rows, and where these are
 	vain    bool            // it refused anything
 }
@@ -295,7 +296,9 @@ func (n *Renumbering) unpark(k idKey, parked int64) error {
 // clear moves rows out of the way of those whose id is final: pending ones, those
 // that have a key, and may have any rowid, and those that are gone on the server.
 func (n *Renumbering) clear() error {
+	n.final = map[idKey]bool{}
 	for _, to := range n.targets() {
+		n.final[to] = true
 		r := n.x.cap.schema.find(to.table)
 		if _, leaves := n.moves[to]; leaves || n.kept[to] || r == nil || r.NoRowid || IsPlaceholder(to.id) {
 			continue
@@ -415,41 +418,4 @@ func (n *Renumbering) rebuild() error {
 		}
 	}
 	return nil
-}
-
-// Rewrite returns a change with the ids that the rows have now, and speaks of
-// rows that were refused by placeholders. What it did stays in the file: it
-// can't be undone any more. The changes come in their order, the pending ones
-// last.
-func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
-	out := c.IntentsOnly()
-	for i := range out.Events {
-		e := &out.Events[i]
-		if pending && e.Op == OpInsert && !e.Table.NoRowid {
-			// A new row, whatever had that id before.
-			k := idKey{e.Table.Name, e.RowID}
-			n.x.ids[k] = e.RowID
-			if to, ok := n.moves[k]; ok {
-				n.x.ids[k] = to
-			}
-		}
-		n.x.rewrite(e)
-		if pending && e.Op == OpUpdate && n.undone[idKey{e.Table.Name, e.NewRowID}] && e.NewRowID != e.RowID && !e.vain {
-			n.x.inVain(n.x.moving(e))
-			e.vain = true
-		}
-	}
-	if pending && !c.Bare() {
-		return out.Fixed()
-	}
-	return out
-}
-
-// Renames returns which rows have other ids.
-func (n *Renumbering) Renames() []Rename {
-	list := make([]Rename, 0, len(n.moves))
-	for k, id := range n.moves {
-		list = append(list, Rename{k.table, k.id, id})
-	}
-	return list
 }

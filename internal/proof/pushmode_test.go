@@ -444,6 +444,39 @@ func TestPushModeTakenBack(t *testing.T) {
 	}
 }
 
+// TestPushModePassing gives a row the number that another one of the replica's is
+// about to get from the server, and takes it to yet another: who means the first
+// must not be taken to mean it.
+func TestPushModePassing(t *testing.T) {
+	for n, pass := range map[int]string{6: "INSERT INTO t (id, tok) VALUES (6, 'passing')", 41: "UPDATE t SET id = 41 WHERE id = 40"} {
+		for _, ddl := range []bool{false, true} {
+			l := newLabHere(t)
+			a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+			for _, x := range []*agent{a, p} {
+				x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT, p INTEGER REFERENCES t(id), v TEXT DEFAULT '-')")
+			}
+			p.exec("INSERT INTO t (id, tok) VALUES (40, 'passing')")
+			p.sync()
+			if n == 6 {
+				p.exec("DELETE FROM t")
+				p.sync()
+			}
+			a.exec("INSERT INTO t (id, tok) VALUES (5, 'a')")
+			a.sync()
+			if ddl {
+				p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+			}
+			p.exec("INSERT INTO t (id, tok) VALUES (5, 'first')")
+			want(t, "the number to come", get[int](t, a.DB, "SELECT max(id) + 1 FROM t"), n)
+			racing(t, p, pass, fmt.Sprint("UPDATE t SET id = 50 WHERE id = ", n), "INSERT INTO t (id, tok, p) VALUES (51, 'child', 5)", "UPDATE t SET v = 'changed' WHERE tok = 'first'")
+			p.sync()
+			a.sync()
+			want(t, fmt.Sprint(pass, ", ddl=", ddl), fmt.Sprint(a.texts("SELECT t.tok || ' ' || t.v || ' ' || coalesce(p.tok, '-') FROM t LEFT JOIN t p ON p.id = t.p ORDER BY t.tok")),
+				"[a - - child - first first changed - passing - -]")
+		}
+	}
+}
+
 // racing runs statements while a push is on its way, and its answer after them.
 func racing(t *testing.T, p *agent, statements ...string) {
 	t.Helper()
