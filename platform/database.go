@@ -134,6 +134,14 @@ func (ch *Change) body() map[string]any {
 	return b
 }
 
+// Query is what statements that differ in values only have cost a database.
+type Query struct {
+	SQL         string `json:"query"`
+	Runs        int64  `json:"runs"` // agentdb only
+	RowsRead    int64  `json:"rows_read"`
+	RowsWritten int64  `json:"rows_written"`
+}
+
 // Usage is what databases have used: rows and bytes in a time, and the storage
 // that they take now.
 type Usage struct {

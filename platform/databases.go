@@ -212,6 +212,16 @@ func (s *Databases) usage(ctx context.Context, name string, q url.Values) (Usage
 	return ans.Database.Usage, err
 }
 
+// TopQueries returns the statements that read and wrote most rows of a database,
+// the most first. Those of agentdb are counted since the server's start.
+func (s *Databases) TopQueries(ctx context.Context, name string) ([]Query, error) {
+	var ans struct {
+		Queries []Query `json:"top_queries"`
+	}
+	err := s.c.get(ctx, s.c.in("databases", name, "stats"), nil, &ans)
+	return ans.Queries, err
+}
+
 // Restore takes a database back to what it was at a point, and returns the
 // number of the revision that does so: it can itself be undone. agentdb only.
 func (s *Databases) Restore(ctx context.Context, name string, at Point) (revision uint64, err error) {

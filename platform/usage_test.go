@@ -1,6 +1,10 @@
 package platform_test
 
 import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +40,9 @@ func TestUsage(t *testing.T) {
 		t.Errorf("a database that nobody used: %+v", u)
 	}
 	exec(t, open(t, api, e), "CREATE TABLE t(v)")
+	if q := must[[]platform.Query](t)(api.Databases.TopQueries(ctx, "d")); len(q) != 0 {
+		t.Errorf("without SQL clients: %+v", q)
+	}
 	srv.Stop()
 	srv.Start()
 	if u := must[platform.Usage](t)(api.Databases.Usage(ctx, "d")); u != read {
@@ -65,5 +72,27 @@ func TestUsage(t *testing.T) {
 	}
 	if _, err := api.Databases.UsageBetween(ctx, "d", now, now.AddDate(0, 0, -1)); err == nil {
 		t.Error("a time that ends before it begins")
+	}
+}
+
+// TestTopQueries: what SQL over HTTP costs is told by statement, without values.
+func TestTopQueries(t *testing.T) {
+	api, _ := client(t)
+	ctx := t.Context()
+	d := must[*platform.Database](t)(api.Databases.Create(ctx, "d", platform.CreateOptions{}))
+	token := must[string](t)(api.Databases.CreateToken(ctx, "d", platform.TokenOptions{}))
+	for _, sql := range []string{"CREATE TABLE t(v)", "INSERT INTO t VALUES (1), (2), (3)", "SELECT * FROM t WHERE v > 1", "SELECT * FROM t WHERE v > 7"} {
+		body := strings.NewReader(fmt.Sprintf(`{"requests":[{"type":"execute","stmt":{"sql":%q}}]}`, sql))
+		req := must[*http.Request](t)(http.NewRequestWithContext(ctx, http.MethodPost, d.URL+"/v2/pipeline", body))
+		req.Header.Set("Authorization", "Bearer "+token)
+		res := must[*http.Response](t)(http.DefaultClient.Do(req))
+		if res.Body.Close(); res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", sql, res.Status)
+		}
+	}
+	got := must[[]platform.Query](t)(api.Databases.TopQueries(ctx, "d"))
+	want := []platform.Query{{SQL: "SELECT * FROM t WHERE v > ?", Runs: 2, RowsRead: 6}, {SQL: "INSERT INTO t VALUES(?)", Runs: 1, RowsWritten: 3}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

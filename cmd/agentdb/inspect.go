@@ -20,6 +20,8 @@ type inspectCmd struct {
 	remote
 	Target string `arg:"" name:"name|url|file" help:"A database: a file, a URL, or its name on the server."`
 	Token  string `env:"AGENTDB_TOKEN" help:"Token for a URL (${env})."`
+
+	Queries bool `help:"Show instead the statements that read and wrote most rows, of a database on the server."`
 }
 
 // tableView is a table in the output of inspect.
@@ -34,6 +36,9 @@ type tableView struct {
 func (i *inspectCmd) Run(c *console, r *remote) error {
 	ctx, stop := untilSignal()
 	defer stop()
+	if i.Queries {
+		return i.queries(ctx, c, r)
+	}
 	path := i.Target
 	if _, err := os.Stat(path); err != nil {
 		if !isURL(path) && strings.ContainsAny(path, `/\`) {
@@ -65,6 +70,22 @@ func (i *inspectCmd) Run(c *console, r *remote) error {
 	}
 	_, err = fmt.Fprintf(c.out, "%s in all\n", showSize(size))
 	return err
+}
+
+// queries shows the statements that cost a database most.
+func (i *inspectCmd) queries(ctx context.Context, c *console, r *remote) error {
+	all, err := r.client().Databases.TopQueries(ctx, i.Target)
+	switch {
+	case err != nil:
+		return err
+	case r.JSON:
+		return c.writeJSON(all)
+	}
+	rows := [][]string{}
+	for _, q := range all {
+		rows = append(rows, []string{strconv.FormatInt(q.Runs, 10), strconv.FormatInt(q.RowsRead, 10), strconv.FormatInt(q.RowsWritten, 10), q.SQL})
+	}
+	return c.writeTable([]string{"RUNS", "ROWS READ", "ROWS WRITTEN", "STATEMENT"}, rows)
 }
 
 // fetch makes a replica of a URL, or of a name on the server.

@@ -33,6 +33,7 @@ type Databases interface {
 	Restore(ctx context.Context, name string, revision uint64, author string) (uint64, error)
 	ExportAt(ctx context.Context, name string, revision uint64) (int64, iter.Seq2[[]byte, error], error)
 	LoadFile(ctx context.Context, name, path, author string) (uint64, error)
+	TopStatements(name string, n int) []tenant.Statement
 	TakeUsage() map[string]tenant.Usage
 	ReturnUsage(usage map[string]tenant.Usage)
 	LoadDump(ctx context.Context, name string, script io.Reader, author string) (uint64, error)

@@ -254,11 +254,19 @@ func (a *API) deleteDatabase(c *call) (any, error) {
 	return map[string]any{"database": d.Name}, nil
 }
 
+// maxTop is how many statements are shown that read and wrote most rows.
+const maxTop = 20
+
 func (a *API) databaseStats(c *call) (any, error) {
-	if _, err := c.mine(); err != nil {
+	d, err := c.mine()
+	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"top_queries": []any{}}, nil
+	list := []any{}
+	for _, s := range a.cfg.Databases.TopStatements(d.Name, maxTop) {
+		list = append(list, map[string]any{"query": s.SQL, "runs": s.Runs, "rows_read": s.RowsRead, "rows_written": s.RowsWritten})
+	}
+	return map[string]any{"top_queries": list}, nil
 }
 
 func (c *call) instance(d *catalog.Database) map[string]any {

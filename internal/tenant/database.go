@@ -38,6 +38,8 @@ type database struct {
 	guest guest // what its holder runs for a SQL client
 	turso tursoStates
 
+	counted *statements // what SQL clients ran
+
 	readers atomic.Pointer[readers] // nil while the file is the writer's alone
 
 	mu sync.Mutex // guards what follows; conn needs the gate

@@ -138,6 +138,7 @@ type Manager struct {
 	feeds     feeds
 	pulls     pulls
 	meters    meters
+	counted   counted
 	frames    frameLogs
 	selects   selects
 	temp      *sqlite.TempSpace // of all connections
@@ -177,7 +178,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		chunks: chunks, temp: sqlite.NewTempSpace(4*cfg.MaxTemp, nil), loads: make(chan struct{}, 2),
 		cfg: cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
-		cold: newColdFiles(cfg.MaxCached), pulls: pulls{seed: maphash.MakeSeed(), boot: rand.Uint64()},
+		cold: newColdFiles(cfg.MaxCached), counted: counted{seed: maphash.MakeSeed(), dbs: map[string]*statements{}}, pulls: pulls{seed: maphash.MakeSeed(), boot: rand.Uint64()},
 	}
 	m.idle.Add(1)
 	go m.sweep()
@@ -260,6 +261,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	m.cold.drop(name, m.path(name))
 	m.mu.Unlock()
 	m.chunks.drop(name)
+	m.counted.drop(name)
 	return nil
 }
 
@@ -315,6 +317,7 @@ func (m *Manager) acquire(ctx context.Context, name string, create bool) (*datab
 // begins, and not when it returns.
 func (m *Manager) open(ctx context.Context, name string, create bool) (*database, error) {
 	db := newDatabase(m, name)
+	db.counted = m.counted.of(name)
 	db.users = 1
 	db.elem = m.lru.PushFront(db)
 	m.dbs[name] = db

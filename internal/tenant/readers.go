@@ -199,7 +199,7 @@ func (s *Session) read(ctx context.Context, q *Query, rows Rows) error {
 			return err
 		}
 		w := s.watch(ctx, c.conn, &c.guest, p.st)
-		err = w.end(w.step(rows, func() error {
+		err = d.count(w, w.step(rows, func() error {
 			if err := s.afterRead(d, nil); err != nil {
 				return err
 			}

@@ -273,7 +273,7 @@ func (s *Session) run(ctx context.Context, p *query, rows Rows) (Result, error) 
 	}
 	start := time.Now()
 	w := s.watch(ctx, s.d.conn, &s.d.guest, p.st)
-	err := w.end(w.step(rows, func() error {
+	err := s.d.count(w, w.step(rows, func() error {
 		s.seen.Store(s.d.head.Seq)
 		announce(rows, HoldDatabase, HoldTransaction, s.tx, func() { w.interrupt(ErrBeside) })
 		return nil
@@ -366,13 +366,14 @@ func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, e
 	d := s.d
 	before := d.conn.TotalChanges()
 	if err = d.cap.Before(p.st); err == nil {
-		w := s.watch(ctx, s.d.conn, &s.d.guest, p.st)
+		w := s.watch(ctx, d.conn, &d.guest, p.st)
 		if err = w.end(w.step(rows, nil)); w.why == nil && sqlite.IsInterrupt(err) {
 			err = change.ErrTooMuch // the capture interrupted it
 		}
 		if aerr := d.cap.After(p.st, err); err == nil {
 			err = aerr
 		}
+		d.counted.add(p.st.SQL(), w.since, Usage{RowsRead: w.read, RowsWritten: uint64(d.conn.TotalChanges() - before)})
 	}
 	_ = p.st.Reset() // what failed was reported by Step
 	s.spend(Usage{RowsWritten: uint64(d.conn.TotalChanges() - before)})

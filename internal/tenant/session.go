@@ -289,7 +289,8 @@ type watch struct {
 	conn  *sqlite.Conn
 	guest *guest // whose permissions apply
 	st    *sqlite.Stmt
-	rows  int64 // that it returned
+	rows  int64  // that it returned
+	read  uint64 // rows, when it has ended
 	timer *time.Timer
 	since time.Time     // when the timer was started
 	left  time.Duration // of the time, then
@@ -343,7 +344,8 @@ func (w *watch) end(err error) error {
 	w.timer.Stop()
 	w.stop()
 	w.s.limit = nil
-	w.s.spend(Usage{RowsRead: uint64(visited(w.st, w.rows))})
+	w.read = uint64(visited(w.st, w.rows))
+	w.s.spend(Usage{RowsRead: w.read})
 	w.conn.Limit(sqlite.LimitLength, maxValue)
 	w.mu.Lock()
 	defer w.mu.Unlock()
