@@ -238,14 +238,17 @@ func CreateToken(dataDir string, spec TokenSpec) (string, error) {
 		c.Expires = c.Issued.Add(spec.Expires)
 	}
 	key, err := catalog.OpenKey(dataDir)
+	if err != nil {
+		return "", fmt.Errorf("server: create token: %w", err)
+	}
+	t, err := key.Sign(c)
 	if err == nil {
 		err = noteToken(dataDir, &c, scope)
 	}
 	if err != nil {
 		return "", fmt.Errorf("server: create token: %w", err)
 	}
-	t, err := key.Sign(c)
-	return string(t), err
+	return string(t), nil
 }
 
 // noteToken puts a token that the operator is about to make into the audit log.

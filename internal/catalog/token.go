@@ -20,6 +20,8 @@ var (
 	ErrToken = errors.New("catalog: invalid token")
 	// ErrExpired: the token was one, its time is over.
 	ErrExpired = errors.New("catalog: token expired")
+	// ErrLong: the token would be longer than Verify takes.
+	ErrLong = errors.New("catalog: the token would be too long")
 	// ErrVoid: the token was one, until it was voided.
 	ErrVoid = errors.New("catalog: token voided")
 	// ErrOther: the token is for something else.
@@ -121,6 +123,9 @@ func (k *Key) Sign(c Claims) (Token, error) {
 	s, err := t.SignedString(k.private)
 	if err != nil {
 		return "", fmt.Errorf("catalog: sign token: %w", err)
+	}
+	if len(s) > maxToken { // nobody would take it
+		return "", fmt.Errorf("%w: %d bytes, and %d are the most", ErrLong, len(s), maxToken)
 	}
 	return Token(s), nil
 }

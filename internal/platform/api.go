@@ -250,6 +250,14 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // asError decides what a client learns of an error.
 func asError(err error) *apiError {
+	e := classify(err)
+	if len(e.message) > maxMessage {
+		e = &apiError{e.status, strings.ToValidUTF8(e.message[:maxMessage], "") + "…"}
+	}
+	return e
+}
+
+func classify(err error) *apiError {
 	if e := (*apiError)(nil); errors.As(err, &e) {
 		return e
 	}
@@ -264,6 +272,7 @@ func asError(err error) *apiError {
 		{catalog.ErrExists, 409, ""},
 		{catalog.ErrProtected, 403, ""},
 		{catalog.ErrInUse, 409, ""},
+		{catalog.ErrLong, 422, ""},
 		{catalog.ErrClosed, 503, "the server is shutting down: try again in a moment"},
 		{tenant.ErrBadName, 400, "a name has 1 to 64 of a-z, 0-9, '-', '_' and '.', and starts with a letter or a digit"},
 		{tenant.ErrNotFound, 404, "the database does not exist"},

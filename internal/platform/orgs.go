@@ -52,6 +52,9 @@ func (a *API) createOrg(c *call) (any, error) {
 	if _, err := tenant.ParseName(req.Slug); err != nil {
 		return nil, err
 	}
+	if err := checkOrgName(req.Name); err != nil {
+		return nil, err
+	}
 	c.org, c.audit["organization"] = req.Slug, req.Slug // for the audit log
 	o, err := a.cfg.Store.CreateOrg(c.noted(), catalog.Org{Slug: req.Slug, Name: req.Name}, c.user)
 	if errors.Is(err, catalog.ErrExists) {
@@ -63,6 +66,13 @@ func (a *API) createOrg(c *call) (any, error) {
 	return map[string]any{"organization": orgOf(&o)}, nil
 }
 
+func checkOrgName(name string) error {
+	if len(name) > maxText {
+		return fail(http.StatusBadRequest, "the name of an organization has at most %d bytes", maxText)
+	}
+	return nil
+}
+
 func (a *API) updateOrg(c *call) (any, error) {
 	var req struct {
 		Overages *bool
@@ -70,6 +80,11 @@ func (a *API) updateOrg(c *call) (any, error) {
 	}
 	if err := c.body(&req); err != nil {
 		return nil, err
+	}
+	if req.Name != nil {
+		if err := checkOrgName(*req.Name); err != nil {
+			return nil, err
+		}
 	}
 	o, err := a.cfg.Store.UpdateOrg(c.noted(), c.org, func(o *catalog.Org) error {
 		if req.Overages != nil {
@@ -161,8 +176,11 @@ func (a *API) addMember(c *call) (any, error) {
 	if req.Member == "" {
 		req.Member = cmp.Or(req.Username, c.p("username")) // Turso's client has it in the path
 	}
-	if req.Member == "" || len(req.Member) > 128 || strings.ContainsAny(req.Member, "/ \t\n") {
-		return nil, fail(http.StatusBadRequest, "member %q is not a username of 1 to 128 characters without spaces", req.Member)
+	if req.Member == "" || len(req.Member) > 128 || strings.Contains(req.Member, "/") || !printable(req.Member) {
+		return nil, fail(http.StatusBadRequest, "member %q is not a username of 1 to 128 bytes without spaces", req.Member)
+	}
+	if req.Email != "" && !isAddress(req.Email) {
+		return nil, fail(http.StatusBadRequest, "email %q is not an address", req.Email)
 	}
 	return a.putMember(c, req.Member, req.Email, req.Role)
 }
@@ -216,13 +234,18 @@ func (a *API) listInvites(c *call) (any, error) {
 	return map[string]any{"invites": list}, nil
 }
 
+// isAddress reports whether a text may be an e-mail address.
+func isAddress(s string) bool {
+	return strings.Contains(s, "@") && len(s) <= 254 && !strings.Contains(s, "/") && printable(s)
+}
+
 // invite notes an invitation. Nothing is mailed: the secret is in the answer.
 func (a *API) invite(c *call) (any, error) {
 	var req struct{ Email, Role string }
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
-	if !strings.Contains(req.Email, "@") || len(req.Email) > 254 || strings.ContainsAny(req.Email, "/ \t\n") {
+	if !isAddress(req.Email) {
 		return nil, fail(http.StatusBadRequest, "email %q is not an address", req.Email)
 	}
 	r, err := c.roleOf(req.Role)

@@ -73,16 +73,19 @@ func (c *call) permissions() (string, error) {
 	return strings.Join(scope.Permissions(), "\n"), nil
 }
 
-// sign makes a token, once it is in the audit log.
-func (c *call) sign(claims catalog.Claims) (any, error) {
-	if err := c.write(); err != nil {
+// sign makes a token. The audit log has it before anybody else.
+func (c *call) sign(claims catalog.Claims) (_ any, err error) {
+	t := catalog.Token(noToken)
+	if c.api.cfg.Key != nil {
+		t, err = c.api.cfg.Key.Sign(claims)
+	}
+	if err == nil {
+		err = c.write()
+	}
+	if err != nil {
 		return nil, err
 	}
-	if c.api.cfg.Key == nil {
-		return map[string]any{"jwt": noToken}, nil
-	}
-	t, err := c.api.cfg.Key.Sign(claims)
-	return map[string]any{"jwt": string(t)}, err
+	return map[string]any{"jwt": string(t)}, nil
 }
 
 func (a *API) createDatabaseToken(c *call) (any, error) {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/agentdb/agentdb/internal/history"
 )
@@ -17,12 +19,9 @@ func parseSize(raw json.RawMessage) (int64, error) {
 		return 0, nil
 	}
 	var n int64
-	if json.Unmarshal(raw, &n) == nil && n >= 0 {
-		return n, nil
-	}
-	var s string
+	s := string(raw)
 	bad := fail(http.StatusBadRequest, "size_limit %s is not a size such as 512mb or 2gb", raw)
-	if json.Unmarshal(raw, &s) != nil {
+	if json.Unmarshal(raw, &n) != nil && json.Unmarshal(raw, &s) != nil {
 		return 0, bad
 	}
 	s = strings.ToLower(strings.TrimSpace(s))
@@ -36,7 +35,7 @@ func parseSize(raw json.RawMessage) (int64, error) {
 		return 0, nil
 	}
 	f, err := strconv.ParseFloat(strings.TrimSuffix(s, "b"), 64)
-	if err != nil || f < 0 || f*float64(unit) > 1<<50 {
+	if err != nil || !(f*float64(unit) >= 0 && f*float64(unit) <= 1<<50) {
 		return 0, bad
 	}
 	size := int64(f * float64(unit))
@@ -88,6 +87,18 @@ func parseLifetime(s string) (time.Duration, error) {
 		return 0, badLifetime(s)
 	}
 	return total, nil
+}
+
+// maxText is how long names are that are shown only, and maxMessage is how much
+// of an error is, which may quote the request. In bytes.
+const (
+	maxText    = 256
+	maxMessage = 800
+)
+
+// printable reports whether a text has no spaces, and nothing that isn't seen.
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) })
 }
 
 func badLifetime(s string) error {

@@ -140,7 +140,10 @@ func (m *Manager) changed(ctx context.Context, name string, at, head history.Hea
 // have the history's size, and nobody may write to it meanwhile; whether it is a
 // sound database is for the caller to know.
 func (m *Manager) Load(ctx context.Context, name string, file io.ReaderAt, size int64, author string) (uint64, error) {
-	if size <= 0 || size%history.PageSize != 0 || size > m.cfg.MaxLoad || size/history.PageSize > int64(m.cfg.MaxPages) {
+	if size == 0 {
+		return 0, fmt.Errorf("%w: the file is empty", ErrNotADatabase)
+	}
+	if size%history.PageSize != 0 || size > m.cfg.MaxLoad || size/history.PageSize > int64(m.cfg.MaxPages) {
 		return 0, fmt.Errorf("%w: a file of %d bytes", ErrTooLarge, size)
 	}
 	if m.cfg.Limit != nil {

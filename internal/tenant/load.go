@@ -87,6 +87,9 @@ func (m *Manager) loadDump(ctx context.Context, name string, script io.Reader, a
 	if err := m.runDump(ctx, path, string(text)); err != nil {
 		return 0, err
 	}
+	if st, err := os.Stat(path); err == nil && st.Size() == 0 {
+		return 0, nil // it made nothing, as that of an empty database
+	}
 	return m.loadFile(ctx, name, path, author)
 }
 
