@@ -3,7 +3,7 @@ package replica
 import (
 	"encoding/binary"
 	"fmt"
-	"sync/atomic"
+	"sync"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -57,6 +57,7 @@ func newGraft(w, old *sqlite.Conn, pages uint32, sync bool) (*graft, error) {
 	if g.size, err = g.file.Size(); err != nil {
 		return nil, err
 	}
+	g.file.Reserve(kept*wire.PageSize, int64(pages)*wire.PageSize)
 	g.syncer = newSyncer(g.file, sync)
 	return g, nil
 }
@@ -67,7 +68,7 @@ func (g *graft) run(from *spool) error {
 	if err := from.unpack(patience, g.place); err != nil {
 		return err
 	}
-	g.syncer.flush()
+	g.syncer.finish()
 	if err := fitHeader(g.head[0], g.pages, g.schema); err != nil {
 		return err
 	}
@@ -184,55 +185,73 @@ func (g *graft) undo() error { return g.file.Truncate(g.size) }
 type syncer struct {
 	file  *sqlite.File
 	sync  bool
-	since atomic.Int64  // bytes written since the last wake
 	wake  chan struct{} // there is something to sync
+	whole bool          // all is written; then wake is closed
 	ended chan error
+
+	mu    sync.Mutex // held by who writes: the system lets one in at a time
+	since int        // bytes written since the last wake
 }
 
-// syncEvery is how many bytes are written before they are synced.
-const syncEvery = 8 << 20
+// Bytes that are written before they are sent to the disk, and, where that can't
+// be without waiting, how many times as many before they are synced.
+const (
+	startEvery = 2 << 20
+	syncEvery  = 4
+)
 
 func newSyncer(f *sqlite.File, sync bool) *syncer {
 	s := &syncer{file: f, sync: sync, wake: make(chan struct{}, 1), ended: make(chan error, 1)}
-	go func() {
-		var err error
-		for range s.wake {
-			if err == nil {
-				err = s.file.Sync()
-			}
-		}
-		s.ended <- err
-	}()
+	go func() { s.ended <- s.run() }()
 	return s
+}
+
+func (s *syncer) run() (err error) {
+	for n := 1; ; n++ {
+		if _, more := <-s.wake; !more {
+			break
+		}
+		if err == nil && !s.file.StartSync() && n%syncEvery == 0 {
+			err = s.file.Sync()
+		}
+	}
+	if err == nil && s.whole && s.sync {
+		err = s.file.Sync()
+	}
+	return err
 }
 
 func (s *syncer) write(data []byte, first uint32) error {
 	if len(data) == 0 {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, err := s.file.WriteAt(data, int64(first-1)*wire.PageSize); err != nil {
 		return err
 	}
-	if n := s.since.Add(int64(len(data))); n >= syncEvery {
-		s.flush()
+	if s.since += len(data); s.since < startEvery || !s.sync {
+		return nil
 	}
-	return nil
-}
-
-// flush makes what has been written durable, in the background.
-func (s *syncer) flush() {
-	s.since.Store(0)
-	if !s.sync {
-		return
-	}
+	s.since = 0
 	select {
 	case s.wake <- struct{}{}:
 	default: // that sync is yet to begin
 	}
+	return nil
 }
 
-// end returns when the syncs that flush has begun are through.
-func (s *syncer) end() error {
+// finish makes what has been written durable, in the background. Nothing may be
+// written then.
+func (s *syncer) finish() {
+	s.whole = true
 	close(s.wake)
+}
+
+// end returns when what was written is durable, if it is whole.
+func (s *syncer) end() error {
+	if !s.whole {
+		close(s.wake)
+	}
 	return <-s.ended
 }

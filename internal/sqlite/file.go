@@ -13,12 +13,13 @@ import (
 // would drop the process's locks. It is for bytes that no transaction can see
 // yet, and valid until the connection is closed.
 //
-// WriteAt and Sync may run beside each other and themselves. No method is for use
-// while a call on the connection runs.
+// WriteAt, StartSync and Sync may run beside each other and themselves. No method
+// is for use while a call on the connection runs.
 type File struct {
 	c    *Conn
 	file uintptr
 	io   *lib.Tsqlite3_io_methods
+	fd   int // SQLite's own, or -1
 }
 
 // maxFileWrite is less than the 128 KiB that SQLite's own VFS can write at once.
@@ -44,6 +45,7 @@ func (c *Conn) File() (*File, error) {
 		return nil, misuse("a database without a file")
 	}
 	f.io = (*lib.Tsqlite3_io_methods)(ptr(methods))
+	f.fd = f.descriptor()
 	return f, nil
 }
 
@@ -60,6 +62,9 @@ func (f *File) Size() (int64, error) {
 func (f *File) WriteAt(p []byte, off int64) (n int, err error) {
 	if f.c.db == 0 {
 		return 0, ErrClosed
+	}
+	if n = f.writeLarge(p, off); n == len(p) {
+		return n, nil
 	}
 	write := cfunc[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](f.io.FxWrite)
 	tls := libc.NewTLS() // the connection's own may be in use

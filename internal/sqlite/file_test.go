@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bytes"
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -45,6 +46,44 @@ func TestFileBeyondTheEnd(t *testing.T) {
 	}
 }
 
+// TestFileReserve: room that was found for a file shows neither in its size nor
+// in its content.
+func TestFileReserve(t *testing.T) {
+	c := newConn(t, "CREATE TABLE t(v); INSERT INTO t VALUES(1)")
+	if _, _, err := c.Checkpoint(sqlite.CheckpointTruncate); err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Reserve(size, size+4<<20)
+	f.Reserve(size, size)
+	if n, err := f.Size(); n != size || err != nil {
+		t.Fatalf("the file had %d bytes and has %d, %v", size, n, err)
+	}
+	last := size + 3<<20
+	if n, err := f.WriteAt([]byte("last"), last); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	f.StartSync()
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	path := queryText(t, c, "SELECT file FROM pragma_database_list")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || int64(len(b)) != last+4 || string(b[last:]) != "last" || bytes.Count(b[size:last], []byte{0}) != 3<<20 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
 func TestFileAfterClose(t *testing.T) {
 	d := newConn(t)
 	f, err := d.File()
@@ -57,6 +96,10 @@ func TestFileAfterClose(t *testing.T) {
 	_, sizeErr := f.Size()
 	_, writeErr := f.WriteAt([]byte("x"), 0)
 	_, openErr := d.File()
+	f.Reserve(0, 1<<20) // the descriptor may be another file's
+	if f.StartSync() {
+		t.Error("a closed file is written to the disk")
+	}
 	for _, err := range []error{sizeErr, writeErr, openErr, f.Truncate(0), f.Sync()} {
 		if !errors.Is(err, sqlite.ErrClosed) {
 			t.Errorf("after Close: %v", err)
