@@ -18,9 +18,8 @@ import (
 
 // Limits on what a server may send.
 const (
-	maxAnswer = 1 << 30   // bytes of an answer, decompressed
-	maxError  = 64 << 10  // bytes of an error's body
-	readSize  = 256 << 10 // buffer of the body
+	maxAnswer = 1 << 30  // bytes of an answer, decompressed
+	maxError  = 64 << 10 // bytes of an error's body
 )
 
 // answer is a server's answer. Its body is open while a snapshot is read.
@@ -151,10 +150,7 @@ func offline(ctx context.Context, err error) error {
 // read reads the answer itself; a snapshot's pages stay in the body.
 func (r *Replica) read(ctx context.Context, resp *http.Response, rep *Report) (*answer, error) {
 	count := &countingReader{r: resp.Body}
-	in := bufio.NewReaderSize(count, 4096)
-	if resp.ContentLength > 4096 || resp.ContentLength < 0 {
-		in = bufio.NewReaderSize(count, readSize)
-	}
+	in := bufio.NewReader(count) // its memory is small: frames are read past it
 	msg, err := wire.ReadFrame(in, nil, maxAnswer)
 	if err == nil {
 		var m *wire.Response

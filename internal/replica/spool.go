@@ -25,8 +25,8 @@ const (
 	// patience is how long the database may be locked for nothing but the
 	// arrival of a snapshot.
 	patience = 250 * time.Millisecond
-	// probe is how many chunks tell how fast a snapshot comes.
-	probe = 8
+	// Chunks that tell that a snapshot comes fast, and how fast it comes.
+	probeFast, probe = 2, 8
 )
 
 var (
@@ -137,9 +137,9 @@ func (s *spool) soon() bool {
 		s.mu.Lock()
 		n, got, done, more := len(s.list)+s.rest, s.got, s.done, s.more
 		s.mu.Unlock()
-		if done || n >= probe {
-			left := time.Since(s.begun) * time.Duration(s.pages-got) / time.Duration(max(got, 1))
-			return left < patience
+		left := time.Since(s.begun) * time.Duration(s.pages-got) / time.Duration(max(got, 1))
+		if soon := left < patience; done || n >= probe || n >= probeFast && soon {
+			return soon
 		}
 		<-more
 	}
@@ -189,7 +189,7 @@ func (r *spoolReader) fromFile(buf []byte) (msg []byte, err error) {
 		if r.file, err = os.Open(r.s.path); err != nil {
 			return nil, err
 		}
-		r.in = bufio.NewReaderSize(r.file, readSize)
+		r.in = bufio.NewReader(r.file) // chunks are read past its buffer
 	}
 	r.next++
 	return wire.ReadFrame(r.in, buf, maxChunk)
@@ -202,8 +202,9 @@ func (r *spoolReader) close() error {
 	return r.file.Close()
 }
 
-// unpackers is how many chunks are decompressed and written at a time.
-const unpackers = 2
+// unpackers is how many chunks are unpacked at a time: two are decompressed while
+// one is written.
+const unpackers = 3
 
 // unpacker hands out the chunks of a snapshot, in order.
 type unpacker struct {
