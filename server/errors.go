@@ -127,6 +127,9 @@ func asProblem(err error) *problem {
 			return &problem{code: k.code, message: k.message, err: err}
 		}
 	}
+	if tenant.NoRoom(err) {
+		return &problem{code: CodeQuota, message: "the server has no room left: try again later", err: err}
+	}
 	return &problem{code: CodeInternal, message: "the server met an error of its own: its log has the details", err: err}
 }
 

@@ -11,10 +11,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/tenant"
 	"github.com/agentdb/agentdb/internal/wire"
 )
@@ -159,6 +162,8 @@ func TestErrorsOfDatabases(t *testing.T) {
 		{tenant.ErrClosed, 503, CodeUnavailable},
 		{tenant.ErrDiverged, 409, CodeConflict},
 		{context.DeadlineExceeded, 503, CodeUnavailable},
+		{&os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, 507, CodeQuota},
+		{&sqlite.Error{Code: sqlite.CodeFull}, 507, CodeQuota},
 		{errors.New("anything"), 500, CodeInternal},
 	} {
 		f.answer = func(context.Context, call) (*tenant.Answer, error) {

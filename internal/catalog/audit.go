@@ -68,7 +68,10 @@ func (s *Store) Begin(ctx context.Context, e AuditEntry) (id int64, err error) {
 		id = t.LastInsertRowID()
 		return nil
 	})
-	return id, err
+	if err != nil {
+		return 0, err
+	}
+	return id, nil
 }
 
 // End gives an entry of Begin its data, once it is known how the action went.

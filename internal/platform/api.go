@@ -239,7 +239,7 @@ func (a *API) authenticate(c *call) error {
 // fail answers an error.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
-	if e.status == http.StatusInternalServerError {
+	if e.status == http.StatusInternalServerError || tenant.NoRoom(err) {
 		a.cfg.Logger.ErrorContext(r.Context(), "platform", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	if e.status == http.StatusUnauthorized {
@@ -293,6 +293,9 @@ func classify(err error) *apiError {
 			}
 			return &apiError{k.status, k.message}
 		}
+	}
+	if tenant.NoRoom(err) {
+		return &apiError{http.StatusInsufficientStorage, "the server has no room left"}
 	}
 	return &apiError{http.StatusInternalServerError, "the server met an error of its own: its log has the details"}
 }

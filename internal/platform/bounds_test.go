@@ -1,7 +1,10 @@
 package platform
 
 import (
+	"context"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/agentdb/agentdb/internal/catalog"
@@ -68,4 +71,21 @@ func TestEmptyUploads(t *testing.T) {
 	url := f.upload(t, owner, "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCOMMIT;\n")
 	f.want(t, 200, owner, post, "/v1/databases", object{"name": "b", "seed": object{"type": "dump", "url": url}})
 	f.want(t, 200, owner, get, "/v1/databases/b", nil)
+}
+
+// fullDisk is databases whose disk is full.
+type fullDisk struct{ Databases }
+
+func (fullDisk) Create(context.Context, string) error {
+	return &os.PathError{Op: "write", Path: "/var/lib/agentdb/history/7.log", Err: syscall.ENOSPC}
+}
+
+// TestFullDisk: that there is no room is told as such.
+func TestFullDisk(t *testing.T) {
+	f := newFixture(t, func(cfg *Config) { cfg.Databases = fullDisk{cfg.Databases} })
+	owner := f.token(t, catalog.DefaultUser)
+	if a := f.want(t, 507, owner, post, "/v1/databases", object{"name": "a"}); strings.Contains(a.body, "/var") {
+		t.Error(a.body)
+	}
+	f.want(t, 404, owner, get, "/v1/databases/a", nil)
 }

@@ -167,6 +167,9 @@ func (rt *route) statuses(op operation) []string {
 	if rt.role > catalog.RoleViewer {
 		all = append(all, "403")
 	}
+	if rt.method != get {
+		all = append(all, "507")
+	}
 	if op.in != "" || op.query != "" {
 		all = append(all, "400")
 	}
