@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/catalog"
@@ -16,6 +17,9 @@ import (
 
 // backupDir is the folder of the data directory in which backups are made.
 const backupDir = "backups"
+
+// partialBackup is how the names of those begin that are not complete.
+const partialBackup = ".partial-"
 
 // keyFile is the signing key in the data directory.
 const keyFile = "key.pem"
@@ -38,7 +42,7 @@ func (d *stored) backup(ctx context.Context, dataDir string, now time.Time) (_ s
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", fmt.Errorf("server: backup: %w", err)
 	}
-	partial, err := os.MkdirTemp(parent, ".partial-")
+	partial, err := os.MkdirTemp(parent, partialBackup)
 	if err != nil {
 		return "", fmt.Errorf("server: backup: %w", err)
 	}
@@ -47,12 +51,13 @@ func (d *stored) backup(ctx context.Context, dataDir string, now time.Time) (_ s
 			os.RemoveAll(partial)
 		}
 	}()
-	// The catalog is second: what it knows and the history doesn't is forgotten
-	// at the start, while the attributes of a database can't be guessed.
-	if err := d.history.Checkpoint(filepath.Join(partial, historyDir)); err != nil {
-		return "", fmt.Errorf("server: backup: %w", err)
-	}
-	if err := d.catalog.Backup(partial); err != nil {
+	// Both of one moment: a database that had gone from the catalog in between
+	// would be nobody's, and join the server's own organisation. Nothing is made,
+	// finished or forgotten without a write to the catalog.
+	err = d.catalog.Still(ctx, func() error {
+		return errors.Join(d.history.Checkpoint(filepath.Join(partial, historyDir)), d.catalog.Backup(partial))
+	})
+	if err != nil {
 		return "", fmt.Errorf("server: backup: %w", err)
 	}
 	key, err := os.ReadFile(filepath.Join(dataDir, keyFile))
@@ -73,6 +78,22 @@ func (d *stored) backup(ctx context.Context, dataDir string, now time.Time) (_ s
 		return "", fmt.Errorf("server: backup: %w", err)
 	}
 	return dir, nil
+}
+
+// dropHalfBackups removes what crashes have left of backups. It would keep files
+// of the history from being freed.
+func dropHalfBackups(dataDir string) error {
+	parent := filepath.Join(dataDir, backupDir)
+	all, err := os.ReadDir(parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range all {
+		if strings.HasPrefix(e.Name(), partialBackup) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(parent, e.Name())))
+		}
+	}
+	return err
 }
 
 // BackupReport is what CheckBackup found.

@@ -57,6 +57,9 @@ func (d *stored) open(cfg Config, key *catalog.Key) (err error) {
 	if d.catalog, err = catalog.OpenStore(cfg.DataDir, nil); err != nil {
 		return err
 	}
+	if err := dropHalfBackups(cfg.DataDir); err != nil {
+		return err
+	}
 	lineage, err := lineage(cfg.DataDir)
 	if err != nil {
 		return err

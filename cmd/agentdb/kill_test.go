@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/agentdb/agentdb"
 	"github.com/agentdb/agentdb/platform"
+	"github.com/agentdb/agentdb/server"
 )
 
 // dumpRows is how many rows a loaded database has, and baseRows a forked one.
@@ -63,7 +65,7 @@ func (k *keeper) step(ctx context.Context) error {
 		}
 		return err
 	}
-	switch k.rng.IntN(5) {
+	switch k.rng.IntN(6) {
 	case 0:
 		return make(platform.CreateOptions{}, -1)
 	case 1:
@@ -80,6 +82,9 @@ func (k *keeper) step(ctx context.Context) error {
 			}
 			return err
 		}
+	case 4:
+		_, err := k.api.Organizations.Backup(ctx)
+		return err
 	default:
 		for old, f := range k.fates {
 			if len(f.rows) == 0 || f.absent || f.rows[0] < 0 {
@@ -97,8 +102,8 @@ func (k *keeper) step(ctx context.Context) error {
 }
 
 // TestKillPlatform kills the server while databases are made, forked, loaded,
-// restored and deleted: afterwards each is whole or not there at all, and what
-// was answered holds.
+// restored, backed up and deleted: afterwards each is whole or not there at all,
+// what was answered holds, and the audit log tells how each came and went.
 func TestKillPlatform(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no kill -9")
@@ -142,8 +147,60 @@ func TestKillPlatform(t *testing.T) {
 		for _, k := range keepers {
 			k.check(t)
 		}
+		checkAudit(t, api)
+		checkBackups(t, filepath.Join(data, "backups"))
 		if t.Failed() {
 			return
+		}
+	}
+}
+
+// checkAudit compares the audit log with the databases that there are.
+func checkAudit(t *testing.T, api *platform.Client) {
+	t.Helper()
+	logged := map[string]int{} // how often each was created and not deleted
+	for e, err := range api.Organizations.AuditLog(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var about struct{ Database string }
+		if err := json.Unmarshal(e.Data, &about); err != nil {
+			t.Fatal(err)
+		}
+		switch e.Code {
+		case "db-create":
+			logged[about.Database]++
+		case "db-delete", "db-create-undone":
+			logged[about.Database]--
+		}
+	}
+	for d, err := range api.Databases.List(t.Context(), platform.ListOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		logged[d.Name]--
+	}
+	for name, n := range logged {
+		if n != 0 {
+			t.Errorf("%s is %d times too often in the audit log", name, n)
+		}
+	}
+}
+
+// checkBackups checks the newest backup, and that none is left half-made.
+func checkBackups(t *testing.T, dir string) {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for i, e := range all {
+		if strings.HasPrefix(e.Name(), ".") {
+			t.Errorf("%s was left", e.Name())
+		} else if path := filepath.Join(dir, e.Name()); i == len(all)-1 {
+			if _, err := server.CheckBackup(t.Context(), path, nil); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

@@ -307,6 +307,11 @@ func (s *Store) view(fn func(*sqlite.Conn) error) error {
 	return fn(s.reader)
 }
 
+// Still runs fn while nothing is written. What it reads is durable.
+func (s *Store) Still(ctx context.Context, fn func() error) error {
+	return s.update(ctx, func(*tx) error { return fn() })
+}
+
 // Backup writes a copy of the catalog into a directory.
 func (s *Store) Backup(dir string) error {
 	dst, err := sqlite.Open(filepath.Join(dir, storeFile), sqlite.Options{NoWAL: true})
