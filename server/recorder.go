@@ -79,7 +79,7 @@ func (s *Server) handle(route string, h handler) http.HandlerFunc {
 		s.extend(w)
 		r, end := s.tracing.request(w, r)
 		err := contain(h, s.admit, w, r)
-		abort := s.settle(w, id, err)
+		abort := s.settle(w, r, id, err)
 		end()
 		s.record(w, r, id, time.Since(start))
 		if abort {
@@ -123,7 +123,7 @@ func contain(h handler, admit func(*http.Request) error, w *recorder, r *http.Re
 
 // settle answers an error if that is still possible, and reports whether the
 // connection must be cut instead.
-func (s *Server) settle(w *recorder, id string, err error) (abort bool) {
+func (s *Server) settle(w *recorder, r *http.Request, id string, err error) (abort bool) {
 	w.err = err
 	switch {
 	case err == nil:
@@ -134,10 +134,18 @@ func (s *Server) settle(w *recorder, id string, err error) (abort bool) {
 		w.status = statusGone
 		return true
 	}
+	p := asProblem(err)
+	drains := s.drains(w, r, p)
+	if drains {
+		w.Header().Set("Connection", "close")
+	}
 	if w.sql {
-		asProblem(err).writeSQL(w, id)
+		p.writeSQL(w, id)
 	} else {
-		asProblem(err).write(w, id)
+		p.write(w, id)
+	}
+	if drains {
+		s.drain(w, r)
 	}
 	return false
 }

@@ -136,7 +136,7 @@ const readStep = 64 << 10
 // the bytes are there.
 func (s *Server) readBody(w *recorder, r *http.Request, take func(int64) error) ([]byte, error) {
 	limit := s.cfg.Limits.MaxBody
-	tooLarge := &problem{code: CodeTooLarge, message: fmt.Sprintf("the request's body is above this server's limit of %d bytes: sync in smaller steps", limit)}
+	tooLarge := &problem{code: CodeTooLarge, message: fmt.Sprintf("the request's body is above this server's limit of %d bytes (--max-body): send less at once", limit)}
 	if r.ContentLength > limit {
 		return nil, tooLarge
 	}

@@ -62,6 +62,12 @@ class Serverless(Server):
             with self.assertRaisesRegex(turso_serverless.DatabaseError, pattern):
                 self.db.execute(sql)
 
+    def test_too_large(self):
+        # The client reads no answer before it has sent all.
+        with self.assertRaisesRegex(turso_serverless.Error, "413.*--max-body"):
+            self.db.execute("INSERT INTO t(x) VALUES (?)", (bytes(64 << 20),))
+        self.assertEqual(self.all(), [])
+
     def test_kill(self):
         self.db.execute("INSERT INTO t(x) VALUES ('kept')")
         self.db.commit()
