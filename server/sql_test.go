@@ -166,8 +166,8 @@ func TestSQLValues(t *testing.T) {
 	wrong := s.pipeline("",
 		`{"type":"execute","stmt":{"sql":"SELECT ?"}}`,
 		`{"type":"execute","stmt":{"sql":"SELECT 1","args":[{"type":"null"}]}}`,
-		"SELECT 1; SELECT 2", "SELECT 1; -- no more", " /* nothing */ ;")
-	if got := wrong.codes(); got != "ARGS_INVALID ARGS_INVALID SQL_MANY_STATEMENTS ok SQL_NO_STATEMENT" {
+		"SELECT 1; SELECT 2", "SELECT 1; -- no more", " /* nothing */ ;", `{"type":"execute","stmt":{"sql":"SELECT 1\u0000"}}`, `{"type":"sequence","sql":"SELECT 1;\u0000"}`)
+	if got := wrong.codes(); got != "ARGS_INVALID ARGS_INVALID SQL_MANY_STATEMENTS ok SQL_NO_STATEMENT SQLITE_ERROR SQLITE_ERROR" {
 		t.Errorf("wrong: %s", got)
 	}
 }

@@ -3,6 +3,7 @@ package hrana
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -73,19 +74,19 @@ func (v *sqlValue) UnmarshalJSON(b []byte) error {
 	case "integer":
 		n, err := strconv.ParseInt(unquoted(j.Value), 10, 64)
 		if err != nil {
-			return malformed("integer %.30q", j.Value)
+			return malformed("integer %.30s", j.Value)
 		}
 		*v = sqlValue(sqlite.Int(n))
 	case "float":
 		f, err := strconv.ParseFloat(unquoted(j.Value), 64)
 		if err != nil && f == 0 { // beyond the range it is an infinity
-			return malformed("float %.30q", j.Value)
+			return malformed("float %.30s", j.Value)
 		}
 		*v = sqlValue(sqlite.Real(f))
 	case "text":
 		var s *string
 		if err := json.Unmarshal(j.Value, &s); err != nil || s == nil {
-			return malformed("text %.30q", j.Value)
+			return malformed("text %.30s", j.Value)
 		}
 		*v = sqlValue(sqlite.Text(*s))
 	case "blob":
@@ -107,11 +108,20 @@ func (v *sqlValue) UnmarshalJSON(b []byte) error {
 // escapes.
 func unquoted(raw json.RawMessage) string { return strings.Trim(string(raw), `"`) }
 
+// unmarshal decodes JSON.
+func unmarshal(body []byte, into any) error {
+	err := json.Unmarshal(body, into)
+	if err == nil || errors.Is(err, ErrMalformed) { // a value's own error says it already
+		return err
+	}
+	return malformed("%v", err)
+}
+
 // DecodePipeline decodes the JSON body of a pipeline.
 func DecodePipeline(body []byte) (*PipelineRequest, error) {
 	var j jsonPipeline
-	if err := json.Unmarshal(body, &j); err != nil {
-		return nil, malformed("%v", err)
+	if err := unmarshal(body, &j); err != nil {
+		return nil, err
 	}
 	p := &PipelineRequest{Requests: make([]Request, len(j.Requests))}
 	if j.Baton != nil {
@@ -130,8 +140,8 @@ func DecodePipeline(body []byte) (*PipelineRequest, error) {
 // DecodeCursor decodes the JSON body of a cursor.
 func DecodeCursor(body []byte) (*CursorRequest, error) {
 	var j jsonCursor
-	if err := json.Unmarshal(body, &j); err != nil {
-		return nil, malformed("%v", err)
+	if err := unmarshal(body, &j); err != nil {
+		return nil, err
 	}
 	if j.Batch == nil {
 		return nil, malformed("a cursor without a batch")

@@ -41,6 +41,8 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		if _, err := DecodePipeline([]byte(body)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", body, err)
+		} else if n := strings.Count(err.Error(), "malformed"); n != 1 {
+			t.Errorf("%s: %v", body, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package hrana
 
 import (
 	"bytes"
-	"encoding/json"
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -81,8 +80,8 @@ type (
 
 func decodeSocket(msg []byte) (*socketMessage, error) {
 	var j jsonMessage
-	if err := json.Unmarshal(msg, &j); err != nil {
-		return nil, malformed("%v", err)
+	if err := unmarshal(msg, &j); err != nil {
+		return nil, err
 	}
 	m := &socketMessage{}
 	switch {

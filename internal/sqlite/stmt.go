@@ -56,8 +56,8 @@ func (c *Conn) prepare(sql string, flags uint32) (*Stmt, string, error) {
 	if c.frozen {
 		return nil, "", errFrozen
 	}
-	if strings.IndexByte(sql, 0) >= 0 {
-		return nil, "", misuse("NUL in SQL text")
+	if i := strings.IndexByte(sql, 0); i >= 0 {
+		return nil, "", &Error{Code: lib.SQLITE_ERROR, Message: "NUL in SQL text", Offset: i}
 	}
 	if len(sql) > c.Limit(LimitSQLLength, -1) {
 		return nil, "", &Error{Code: lib.SQLITE_TOOBIG, Message: "statement too long", Offset: -1}
