@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	gosync "sync"
 	"testing"
 	"time"
 
@@ -230,6 +231,57 @@ func TestList(t *testing.T) {
 			t.Error("listed nothing without an error")
 		}
 	}
+}
+
+// TestListWhileTheyChange: pages have every database that is there all the time,
+// once and in order, whatever comes and goes meanwhile.
+func TestListWhileTheyChange(t *testing.T) {
+	ctx := t.Context()
+	api, _ := client(t)
+	const stay = 60
+	for i := range stay {
+		must[*platform.Database](t)(api.Databases.Create(ctx, fmt.Sprintf("stay-%02d", i), platform.CreateOptions{}))
+	}
+	done := make(chan struct{})
+	var wg gosync.WaitGroup
+	for w := range 3 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				name := fmt.Sprintf("stay-%02d-%d", i%stay, w)
+				_, err := api.Databases.Create(ctx, name, platform.CreateOptions{})
+				if err == nil {
+					err = api.Databases.Delete(ctx, name)
+				}
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 10 {
+		last, n := "", 0
+		for d, err := range api.Databases.List(ctx, platform.ListOptions{PageSize: 7}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Name <= last {
+				t.Errorf("%s after %s", d.Name, last)
+			}
+			if last = d.Name; len(last) == len("stay-00") {
+				n++
+			}
+		}
+		if n != stay {
+			t.Errorf("%d of %d", n, stay)
+		}
+	}
+	close(done)
+	wg.Wait()
 }
 
 // TestConfigure changes what is named and leaves the rest.

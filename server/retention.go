@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/agentdb/agentdb/internal/platform"
 	"github.com/agentdb/agentdb/internal/tenant"
 )
 
@@ -15,10 +16,18 @@ const retentionShare = 10
 // retain drops what is older than the retention of all databases, again and
 // again, until ctx ends.
 func retain(ctx context.Context, m *tenant.Manager, keep time.Duration, log *slog.Logger) {
+	var clock platform.Clock
 	every := min(max(keep/20, time.Second), time.Hour)
 	for {
-		if err := retainOnce(ctx, m, keep); err != nil && ctx.Err() == nil {
-			log.Error("drop old revisions", "err", err)
+		now := time.Now()
+		trust, jumped := clock.Trust(now, now)
+		if jumped {
+			log.Warn("the clock has jumped ahead: old revisions are kept for a while")
+		}
+		if trust {
+			if err := retainOnce(ctx, m, keep); err != nil && ctx.Err() == nil {
+				log.Error("drop old revisions", "err", err)
+			}
 		}
 		if !pause(ctx, every) {
 			return

@@ -31,8 +31,9 @@ func (a *API) adoption(ctx context.Context) {
 func (a *API) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	var clock Clock
 	for {
-		if err := errors.Join(a.keepUsage(ctx), a.CleanUp(ctx), a.Expire(ctx), a.dropUploads()); err != nil && ctx.Err() == nil {
+		if err := errors.Join(a.keepUsage(ctx), a.CleanUp(ctx), a.expireBy(ctx, &clock), a.dropUploads()); err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Error("platform: keep usage, remove what has expired", "err", err)
 		}
 		select {
@@ -41,6 +42,18 @@ func (a *API) sweep(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// expireBy is Expire, unless the clock has jumped ahead.
+func (a *API) expireBy(ctx context.Context, clock *Clock) error {
+	trust, jumped := clock.Trust(a.cfg.Now(), time.Now())
+	if jumped {
+		a.cfg.Logger.WarnContext(ctx, "platform: the clock has jumped ahead: nothing expires for a while", "for", holdTime)
+	}
+	if !trust {
+		return nil
+	}
+	return a.Expire(ctx)
 }
 
 // Expire removes the databases whose time is over, and those that nobody has
@@ -118,9 +131,6 @@ func (a *API) expire(ctx context.Context, d *catalog.Database) error {
 		}
 		about["exported"] = file
 	}
-	a.mu.Lock()
-	delete(a.used, d.Name)
-	a.mu.Unlock()
 	return a.remove(catalog.WithNote(ctx, byServer(d, "db-expire", a.due(d), about)), d)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/tenant"
@@ -116,16 +117,48 @@ func (a *API) deleteGroup(c *call) (any, error) {
 		}
 		f.After = page[len(page)-1].Name
 	}
-	for i := range doomed {
-		if err := a.remove(c.notedDelete(&doomed[i]), &doomed[i]); err != nil && !errors.Is(err, catalog.ErrNotFound) {
-			return nil, err
-		}
+	if err := a.removeAll(c, doomed); err != nil {
+		return nil, err
 	}
 	c.audit["databases"] = len(doomed)
 	if err := a.cfg.Store.DeleteGroup(c.noted(), c.org, g.Name); err != nil {
 		return nil, err
 	}
 	return groupOf(&g), nil
+}
+
+// removeTogether is how many databases of a group are deleted at a time: they
+// share what waits for the disk.
+const removeTogether = 64
+
+// removeAll deletes databases with their group, up to the first that can't be.
+func (a *API) removeAll(c *call, doomed []catalog.Database) error {
+	var (
+		wg     sync.WaitGroup
+		once   sync.Once
+		failed error
+	)
+	next, stop := make(chan *catalog.Database), make(chan struct{})
+	for range min(removeTogether, len(doomed)) {
+		wg.Go(func() {
+			for d := range next {
+				if err := a.remove(c.notedDelete(d), d); err != nil && !errors.Is(err, catalog.ErrNotFound) {
+					once.Do(func() { failed = err; close(stop) })
+				}
+			}
+		})
+	}
+	for i := range doomed {
+		select {
+		case next <- &doomed[i]:
+			continue
+		case <-stop:
+		}
+		break
+	}
+	close(next)
+	wg.Wait()
+	return failed
 }
 
 func (a *API) getGroupConfiguration(c *call) (any, error) {

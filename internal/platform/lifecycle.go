@@ -219,6 +219,9 @@ func (a *API) wipe(ctx context.Context, d *catalog.Database) error {
 	if err := a.keepUsage(ctx); err != nil {
 		return err
 	}
+	a.mu.Lock()
+	delete(a.used, d.Name)
+	a.mu.Unlock()
 	return a.cfg.Store.RemoveDatabase(ctx, d.Name, d.ID)
 }
 
