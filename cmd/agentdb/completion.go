@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -114,11 +115,11 @@ func candidates(node *kong.Node, pending *kong.Flag, args int, last string) (all
 func namesFor(what string) (names []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	url := os.Getenv("AGENTDB_API_URL")
-	if url == "" {
-		url = "http://127.0.0.1:8080"
-	}
-	api := platform.NewClient(platform.Config{Token: os.Getenv("AGENTDB_API_TOKEN"), Org: os.Getenv("AGENTDB_ORG"), BaseURL: url})
+	kept, _ := readSettings() // without them there is the environment
+	api := platform.NewClient(platform.Config{
+		Token: cmp.Or(os.Getenv("AGENTDB_API_TOKEN"), kept["api-token"]), Org: cmp.Or(os.Getenv("AGENTDB_ORG"), kept["org"]),
+		BaseURL: cmp.Or(os.Getenv("AGENTDB_API_URL"), kept["api-url"], "http://127.0.0.1:8080"),
+	})
 	switch what {
 	case "db name", "db from", "from-db", "inspect name|url|file":
 		for d, err := range api.Databases.List(ctx, platform.ListOptions{PageSize: 200}) {

@@ -4,18 +4,21 @@
 //	agentdb serve [--listen 127.0.0.1:8080] [--data ./agentdb-data] [--dev]
 //	agentdb token create NAME [--access full|read|push|pull] [--expires 24h]
 //	agentdb token api NAME [--data ./agentdb-data]
+//	agentdb token list|revoke
 //	agentdb shell FILE|URL
-//	agentdb backup create|check
+//	agentdb backup create|check|restore
 //	agentdb inspect NAME|URL|FILE
 //	agentdb db create|list|show|shell|fork|restore|export|import|config|usage|tokens|destroy
 //	agentdb group create|list|config|tokens|destroy
 //	agentdb org list|create|members|destroy
 //	agentdb audit
+//	agentdb config show|set|unset
 //	agentdb completion bash|zsh|fish
 //	agentdb version
 //
 // The commands db, group, org, audit, inspect and backup create find the server by --api-url and
-// --api-token, or by AGENTDB_API_URL, AGENTDB_API_TOKEN and AGENTDB_ORG. With
+// --api-token, by AGENTDB_API_URL, AGENTDB_API_TOKEN and AGENTDB_ORG, or by what
+// "agentdb config set" keeps in settings.json, in this order. With
 // --json they write for programs. What can't be undone is asked for on a
 // terminal, and needs --yes elsewhere.
 //
@@ -37,7 +40,7 @@ import (
 // cli is the command line.
 type cli struct {
 	Serve  serveCmd  `cmd:"" help:"Serve databases over HTTP."`
-	Token  tokenCmd  `cmd:"" help:"Make tokens with the keys in a server's data directory."`
+	Token  tokenCmd  `cmd:"" help:"Make tokens with the keys in a server's data directory; list and void those for the Platform API."`
 	Shell  shellCmd  `cmd:"" help:"Run SQL on a file, or on a server's database."`
 	Backup backupCmd `cmd:"" help:"Back up a server, and check backups."`
 
@@ -47,6 +50,7 @@ type cli struct {
 	Audit auditCmd `cmd:"" help:"Show who did what."`
 
 	Inspect    inspectCmd    `cmd:"" help:"Show the tables of a database, their rows and sizes."`
+	Config     configCmd     `cmd:"" help:"Keep the server's address, a token and an organization for other commands."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes command lines."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -84,6 +88,7 @@ func run(args []string, c *console) (code int) {
 		kong.Exit(func(code int) { panic(exitCode(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.DefaultEnvars("AGENTDB"),
+		kong.Resolvers(settingsResolver()),
 		kong.Bind(c),
 	)
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 
 // remote are the flags of the commands that talk to the Platform API.
 type remote struct {
-	APIURL   string `name:"api-url" env:"AGENTDB_API_URL" default:"http://127.0.0.1:8080" help:"Address of the server's Platform API (${env})."`
-	APIToken string `name:"api-token" env:"AGENTDB_API_TOKEN" help:"Token for it, from 'agentdb token api' (${env})."`
-	Org      string `env:"AGENTDB_ORG" help:"Organization; default: the server's own (${env})."`
+	APIURL   string `name:"api-url" env:"AGENTDB_API_URL" setting:"" default:"http://127.0.0.1:8080" help:"Address of the server's Platform API (${env})."`
+	APIToken string `name:"api-token" env:"AGENTDB_API_TOKEN" setting:"" help:"Token for it, from 'agentdb token api' (${env})."`
+	Org      string `env:"AGENTDB_ORG" setting:"" help:"Organization; default: the server's own (${env})."`
 	JSON     bool   `name:"json" help:"Write JSON, for programs."`
 }
 

@@ -13,6 +13,8 @@ import (
 type tokenCmd struct {
 	Create tokenCreateCmd `cmd:"" help:"Print a new token for a database."`
 	API    tokenAPICmd    `cmd:"" name:"api" help:"Print a new token for the Platform API."`
+	List   tokenListCmd   `cmd:"" aliases:"ls" help:"List your tokens for the Platform API."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Void a token for the Platform API."`
 }
 
 // tokenCreateCmd is "agentdb token create".
