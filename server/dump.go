@@ -126,7 +126,7 @@ func (d *dumper) begin() error {
 		return err
 	}
 	return d.query(`SELECT m.type, m.name, m.sql FROM sqlite_schema m LEFT JOIN pragma_table_list l ON l.name = m.name AND l.schema = 'main'
-		WHERE m.sql IS NOT NULL AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND m.name NOT LIKE 'agentdb\_%' ESCAPE '\' AND coalesce(l.type, '') <> 'shadow'
+		WHERE m.sql IS NOT NULL AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND m.name NOT LIKE 'agentdb\_%' ESCAPE '\' AND m.name NOT LIKE 'turso\_sync\_%' ESCAPE '\' AND coalesce(l.type, '') <> 'shadow'
 		ORDER BY m.type <> 'table', m.type = 'trigger', m.rowid`,
 		func(c []string) error {
 			d.objects = append(d.objects, object{c[0], c[1], c[2]})

@@ -213,8 +213,8 @@ var modules = []string{"fts3", "fts4", "fts5", "fts5vocab", "rtree", "rtree_i32"
 func (k *Capture) checkNames(st *sqlite.Stmt, f *facts) error {
 	if f.ddl {
 		for _, name := range []string{f.create, f.drops, f.on} {
-			if hasPrefixFold(name, Prefix) {
-				return fmt.Errorf("%w: names that begin with %s are agentdb's own", ErrUnsupported, Prefix)
+			if whose := owner(name); whose != "" {
+				return fmt.Errorf("%w: %s", ErrUnsupported, whose)
 			}
 		}
 		// Others see past the tables, into the file.
@@ -223,14 +223,18 @@ func (k *Capture) checkNames(st *sqlite.Stmt, f *facts) error {
 		}
 		// What the new name of a table is, and what a trigger writes to, is
 		// only in the statement's text.
-		if f.kind == DDLOther && !isView(st.SQL()) && containsFold(st.SQL(), Prefix) {
-			return fmt.Errorf("%w: names that begin with %s are agentdb's own", ErrUnsupported, Prefix)
+		if f.kind == DDLOther && !isView(st.SQL()) {
+			for _, prefix := range []string{Prefix, TursoPrefix} {
+				if containsFold(st.SQL(), prefix) {
+					return fmt.Errorf("%w: %s", ErrUnsupported, owner(prefix))
+				}
+			}
 		}
 		return nil
 	}
 	for _, name := range f.writes {
-		if hasPrefixFold(name, Prefix) && !strings.EqualFold(name, ConflictsTable) {
-			return fmt.Errorf("%w: %s is agentdb's own", ErrUnsupported, name)
+		if whose := owner(name); whose != "" && !strings.EqualFold(name, ConflictsTable) {
+			return fmt.Errorf("%w: %s: %s", ErrUnsupported, name, whose)
 		}
 	}
 	if !f.view {

@@ -13,8 +13,21 @@ const (
 	Prefix         = "agentdb_"
 	ConflictsTable = "agentdb_conflicts"
 	// TursoMarks is where Turso's sync clients keep how far they have pushed.
-	TursoMarks = "turso_sync_last_change_id"
+	// What else belongs to it begins with TursoPrefix, too.
+	TursoMarks  = "turso_sync_last_change_id"
+	TursoPrefix = "turso_sync_"
 )
+
+// owner says whose a name is, that applications can't use; "" if nobody's.
+func owner(name string) string {
+	switch {
+	case hasPrefixFold(name, Prefix):
+		return "names that begin with " + Prefix + " are agentdb's own"
+	case hasPrefixFold(name, TursoPrefix):
+		return "names that begin with " + TursoPrefix + " are those of Turso's sync clients"
+	}
+	return ""
+}
 
 // Op is what an event does.
 type Op uint8
