@@ -31,8 +31,8 @@ const (
 var encoder = sync.OnceValue(func() *zstd.Encoder { return newEncoder(zstd.SpeedFastest) })
 
 // pageEncoder is for pages, which are compressed once and decompressed by many:
-// that is faster the better they are compressed.
-var pageEncoder = sync.OnceValue(func() *zstd.Encoder { return newEncoder(zstd.SpeedDefault) })
+// that is the faster the longer the matches are that the encoder finds.
+var pageEncoder = sync.OnceValue(func() *zstd.Encoder { return newEncoder(zstd.SpeedBetterCompression) })
 
 func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level),
