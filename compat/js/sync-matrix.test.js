@@ -1,6 +1,8 @@
 // What becomes of concurrent changes of @tursodatabase/sync, case by case. The
 // table in docs/compatibility.md names these tests.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { retryFetch } from '@tursodatabase/sync-common';
 import { Server } from './server.js';
@@ -313,6 +315,40 @@ describe('the rest', () => {
     await a.exec("INSERT INTO t(k, y) VALUES ('k', 'y')");
     await a.push();
     assert.deepEqual((await f.conflicts()).map((c) => c[1]), ['schema']);
+  });
+  scenario('WITHOUT ROWID: read at a client, not written there', async (f) => {
+    const [a] = await f.two(['CREATE TABLE t(k TEXT PRIMARY KEY, x) WITHOUT ROWID', "INSERT INTO t VALUES ('k', 1)"]);
+    await f.sql('UPDATE t SET x = 2');
+    await a.pull();
+    assert.deepEqual(await all(a, 'SELECT * FROM t'), [['k', 2]]);
+    await assert.rejects(a.exec('UPDATE t SET x = 3'), /WITHOUT ROWID tables is not supported/);
+    assert.deepEqual(await f.settle('SELECT * FROM t'), [['k', 2]]);
+  });
+  scenario('an INTEGER PRIMARY KEY is changed: the client itself fails to push, from then on', async (f) => {
+    const [a, b] = await f.two(['CREATE TABLE t(id INTEGER PRIMARY KEY, x)', "INSERT INTO t VALUES (1, 'x')"]);
+    await a.exec('UPDATE t SET id = 5');
+    for (let i = 0; i < 2; i++) await assert.rejects(a.push(), /cdc_mode must be set/);
+    await b.exec("INSERT INTO t(x) VALUES ('y')");
+    await b.push();
+    assert.deepEqual(await f.sql('SELECT id, x FROM t ORDER BY id'), [[1, 'x'], [2, 'y']]);
+  });
+  scenario('sqlite3 reads the file of a client that is not running: its pulls fail from then on, its pushes arrive', async (f) => {
+    await f.sql('CREATE TABLE t(id INTEGER PRIMARY KEY, x TEXT)');
+    const path = join(f.dir, 'read.db');
+    const client = `import { connect } from '@tursodatabase/sync';
+      const db = await connect({ path: ${JSON.stringify(path)}, url: ${JSON.stringify(f.url)}, clientName: 'read' });
+      await db.exec("INSERT INTO t(x) VALUES ('first')");
+      await db.push();
+      await db.pull();
+      await db.close();`;
+    execFileSync(process.execPath, ['--input-type=module', '-e', client], { cwd: import.meta.dirname });
+    assert.equal(execFileSync('sqlite3', [path, 'SELECT x FROM t']).toString(), 'first\n');
+    const a = await f.open({ path, clientName: 'read' });
+    await f.sql("INSERT INTO t(x) VALUES ('server')");
+    for (let i = 0; i < 2; i++) await assert.rejects(a.pull(), /unable to checkpoint synced portion of WAL/);
+    await a.exec("INSERT INTO t(x) VALUES ('second')");
+    await a.push();
+    assert.deepEqual(await f.sql('SELECT x FROM t ORDER BY x'), [['first'], ['second'], ['server']]);
   });
   scenario('all types of values', async (f) => {
     const [a, b] = await f.two(['CREATE TABLE v(k INTEGER PRIMARY KEY, x)']);
