@@ -60,39 +60,48 @@ func (x *Executor) TakeBack(c *Change) *Change {
 // here, since something that it refers to is missing here: its rows are where
 // they were. It returns the change with the ids that they have on the server.
 func (n *Renumbering) Absent(id uint64, c *Change, res []wire.OpResult) (*Change, error) {
-	out, by := c.IntentsOnly(), byOperation(res)
+	n.x.went.executed(id, c, res)
+	out, in, by := c.IntentsOnly(), c.Intents(), byOperation(res)
 	for i := range out.Events {
 		e, r := &out.Events[i], by[i]
 		was := *e
 		if e.Op != OpInsert {
 			n.x.rewrite(e)
 		}
-		n.x.seed(id, &was, r)
+		n.x.seed(id, i, &was, r)
 		if e.Op == OpInsert {
 			n.x.rewrite(e)
 		}
-		if i+1 < len(out.Events) && out.Events[i+1].again {
-			continue // it is half of an update
+		if half(in, i) {
+			continue
 		}
-		if err := n.absent(id, &was, r); err != nil {
+		if err := n.absent(id, i, &was, r); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
+// half reports whether an operation is one half of an update of a full-text row.
+func half(in []*Event, i int) bool {
+	e := in[i]
+	return e.again || e.Op == OpDelete && i+1 < len(in) && in[i+1].again && in[i+1].Table.Name == e.Table.Name
+}
+
 // absent gives the row of one operation the id that it has on the server.
-func (n *Renumbering) absent(id uint64, e *Event, r wire.OpResult) error {
+func (n *Renumbering) absent(id uint64, op int, e *Event, r wire.OpResult) error {
 	if e.Op != OpUpdate && e.Op != OpDelete || r.Code == wire.OpRejected || !e.byRowid() || n.x.refersByID(e.Table.Name) {
 		return nil
 	}
 	k := idKey{e.Table.Name, e.RowID}
-	to := n.x.went.final(idKey{k.table, e.NewRowID}, id)
+	var to int64
 	switch {
 	case e.Op == OpDelete:
 		to = placeholder(k.id)
 	case e.NewRowID == e.RowID:
 		return nil
+	default:
+		to = n.x.went.final(idKey{k.table, e.NewRowID}, id, op)
 	}
 	n.x.ids[k] = to
 	return n.leaves(k, to)

@@ -17,6 +17,11 @@ type travels struct {
 	mine map[idKey][]put // the same of rows that the replica itself put there since
 	own  map[idKey]int64 // rows of the base that the replica's own commits deleted: placeholders; or moved, or replaced: 0
 	at   map[idKey]place // who is where now, of rows that are not where they began
+	// Which of the rows in mine an operation put there, or found: both come in
+	// one order.
+	puts map[putBy]int
+	next map[idKey]int
+	upTo uint64 // the last change that executed was told of
 	// again says that the own commits are to run again, on the base: what they
 	// deleted is still there.
 	again bool
@@ -27,6 +32,12 @@ type put struct {
 	last uint64 // the last change of the commit that did
 	to   int64  // where the row is now
 	gone int64  // a placeholder, if one of the replica's own commits deleted it
+}
+
+// putBy is an operation of one of the replica's changes.
+type putBy struct {
+	change uint64
+	op     int
 }
 
 // place says which row is meant: one of the base, or one of the replica's own,
@@ -50,7 +61,7 @@ const (
 func (x *Executor) SetBase(b Base) { x.went.from = b }
 
 func newTravels() travels {
-	return travels{gone: map[idKey]int64{}, mine: map[idKey][]put{}, own: map[idKey]int64{}, at: map[idKey]place{}}
+	return travels{puts: map[putBy]int{}, next: map[idKey]int{}, gone: map[idKey]int64{}, mine: map[idKey][]put{}, own: map[idKey]int64{}, at: map[idKey]place{}}
 }
 
 // follow notes that the row with an id went elsewhere.
@@ -105,14 +116,55 @@ func (t *travels) delete(k idKey) {
 	}
 }
 
-// final returns where a row is that a change of the replica has put at an id.
-func (t *travels) final(k idKey, id uint64) int64 {
-	for _, p := range t.mine[k] {
-		if p.last >= id {
-			return t.where(p)
+// executed notes which rows of the replica's the operations of a change that was
+// executed have put somewhere, or found. The changes come in their order.
+func (t *travels) executed(id uint64, c *Change, res []wire.OpResult) {
+	if id <= t.upTo {
+		return
+	}
+	t.upTo = id
+	by := byOperation(res)
+	for i, e := range c.Intents() {
+		r := by[i]
+		if e.Op != OpInsert && e.Op != OpUpdate || e.Table.NoRowid || r.Code == wire.OpRejected {
+			continue
 		}
+		k := e.at(r)
+		n := t.next[k]
+		if found := r.Code == wire.OpMerged || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID; found {
+			n--
+		} else {
+			for n < len(t.mine[k]) && t.mine[k][n].last < id {
+				n++
+			}
+			t.next[k] = n + 1
+		}
+		t.puts[putBy{id, i}] = n
+	}
+}
+
+// at returns the id that the row of an executed operation had after it.
+func (e *Event) at(r wire.OpResult) idKey {
+	if r.Code == wire.OpNewID {
+		return idKey{e.Table.Name, r.NewID}
+	}
+	return idKey{e.Table.Name, e.NewRowID}
+}
+
+// final returns where the row of an executed operation is, which had the id k
+// after it.
+func (t *travels) final(k idKey, id uint64, op int) int64 {
+	if n, ok := t.puts[putBy{id, op}]; ok && n >= 0 && n < len(t.mine[k]) {
+		return t.where(t.mine[k][n])
 	}
 	return k.id
+}
+
+// leftBase reports whether the row that an executed operation found at an id is
+// one of the base, and elsewhere now.
+func (t *travels) leftBase(k idKey, id uint64, op int) bool {
+	n, ok := t.puts[putBy{id, op}]
+	return (!ok || n < 0) && t.left(k)
 }
 
 // where returns where a row is that the replica put somewhere.
@@ -284,9 +336,10 @@ func (e *Event) still() bool {
 // executed before, so that later changes find the rows that it made. It comes
 // after Foreign and Own.
 func (x *Executor) Seed(id uint64, c *Change, res []wire.OpResult) {
+	x.went.executed(id, c, res)
 	by := byOperation(res)
 	for i, e := range c.Intents() {
-		x.seed(id, e, by[i])
+		x.seed(id, i, e, by[i])
 	}
 }
 
@@ -300,28 +353,26 @@ func byOperation(res []wire.OpResult) map[int]wire.OpResult {
 }
 
 // seed is Seed of one operation: those of a change come in their order.
-func (x *Executor) seed(id uint64, e *Event, r wire.OpResult) {
+func (x *Executor) seed(id uint64, op int, e *Event, r wire.OpResult) {
 	if e.Op > OpDelete {
 		return
 	}
-	k := idKey{e.Table.Name, e.NewRowID}
-	switch {
+	k, at := idKey{e.Table.Name, e.NewRowID}, e.at(r)
+	switch m := x.moving(e); {
 	case e.Op == OpUpdate && r.Code == wire.OpRejected:
-		x.inVain(x.moving(e))
+		x.inVain(m)
 	case e.Op == OpUpdate:
-		x.done(x.moving(e), x.went.final(k, id))
-		if r.Code == wire.OpNewID {
-			x.ids[k] = x.went.final(idKey{k.table, r.NewID}, id)
+		x.done(m, x.went.final(k, id, op))
+		if at != k {
+			x.ids[k] = x.went.final(at, id, op)
 		}
 	case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):
 	case r.Code == wire.OpRejected:
 		x.ids[k] = placeholder(k.id)
-	case e.again && x.went.left(k):
+	case e.again && x.went.leftBase(k, id, op):
 		delete(x.ids, k) // an update of a row that others have deleted or moved since
-	case r.Code == wire.OpNewID:
-		x.ids[k] = x.went.final(idKey{k.table, r.NewID}, id)
 	default:
-		x.ids[k] = x.went.final(k, id)
+		x.ids[k] = x.went.final(at, id, op)
 	}
 }
 

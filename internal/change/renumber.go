@@ -23,6 +23,7 @@ type Renumbering struct {
 	given   map[idKey]bool  // ids that the server gave to rows, though they may be gone here
 	kept    map[idKey]bool  // rows that have the id that they asked for
 	refused map[idKey]bool  // rows that it refused to insert
+	leaving map[idKey]bool  // rows that the acknowledged changes, run again, take away from where they are
 	final   map[idKey]bool  // ids that are final, see targets
 	ran     map[idKey]int64 // where the acknowledged changes, run again, have put rows, and where these are
 	vain    bool            // it refused anything
@@ -31,7 +32,7 @@ type Renumbering struct {
 // NewRenumbering returns a Renumbering on the capture's connection, whose
 // recording must be suspended.
 func NewRenumbering(k *Capture) *Renumbering {
-	return &Renumbering{x: NewExecutor(k), moves: map[idKey]int64{}, pending: map[idKey]bool{}, back: map[idKey]int64{}, undone: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}, ran: map[idKey]int64{}}
+	return &Renumbering{x: NewExecutor(k), leaving: map[idKey]bool{}, moves: map[idKey]int64{}, pending: map[idKey]bool{}, back: map[idKey]int64{}, undone: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}, ran: map[idKey]int64{}}
 }
 
 // Since tells, in order, about the commits since the state before the changes:
@@ -82,13 +83,15 @@ func (n *Renumbering) leaves(k idKey, to int64) error {
 
 // Final returns where the rows of an executed change are now, as results.
 func (n *Renumbering) Final(id uint64, c *Change, res []wire.OpResult) []wire.OpResult {
+	n.x.went.executed(id, c, res)
 	in := c.Intents()
 	out := slices.Clone(res)
 	for i := range out {
 		if r := &out[i]; r.Code == wire.OpNewID && int(r.Index) < len(in) && in[r.Index].Table != nil {
 			k := idKey{in[r.Index].Table.Name, r.NewID}
-			if r.NewID = n.x.went.final(k, id); in[r.Index].again && n.x.went.left(k) {
-				r.NewID, _ = n.x.went.meant(k) // an update of a row of the base
+			r.NewID = n.x.went.final(k, id, int(r.Index))
+			if in[r.Index].again && n.x.went.leftBase(k, id, int(r.Index)) {
+				r.NewID, _ = n.x.went.meant(k)
 			}
 		}
 	}
@@ -98,25 +101,34 @@ func (n *Renumbering) Final(id uint64, c *Change, res []wire.OpResult) []wire.Op
 // Evict makes room for the rows of an executed change that is to run again. What
 // has one of their ids, and is in no change, is gone on the server.
 func (n *Renumbering) Evict(id uint64, c *Change, res []wire.OpResult) error {
-	in := c.Intents()
-	for _, op := range n.Final(id, c, res) {
-		if op.Code != wire.OpNewID || int(op.Index) >= len(in) || in[op.Index].Table == nil {
+	by, in := byOperation(n.Final(id, c, res)), c.Intents()
+	for i, e := range in {
+		if e.Op > OpDelete || by[i].Code == wire.OpRejected || half(in, i) {
 			continue
 		}
-		k := idKey{in[op.Index].Table.Name, op.NewID}
-		r := n.x.cap.schema.find(k.table)
-		if _, leaves := n.moves[k]; leaves || r == nil || !r.autoKey() || IsPlaceholder(k.id) {
-			continue
+		if by[i].Code == wire.OpNewID {
+			if err := n.evict(e.at(by[i])); err != nil {
+				return err
+			}
 		}
-		there, err := n.x.taken(r, k.id)
-		if err != nil {
-			return err
-		}
-		if there {
-			n.moves[k] = placeholder(k.id)
+		if e.Op == OpDelete || e.NewRowID != e.RowID {
+			n.leaving[idKey{e.Table.Name, e.RowID}] = true
 		}
 	}
 	return nil
+}
+
+// evict makes room for one row.
+func (n *Renumbering) evict(k idKey) error {
+	r := n.x.cap.schema.find(k.table)
+	if _, leaves := n.moves[k]; leaves || n.leaving[k] || r == nil || !r.autoKey() || IsPlaceholder(k.id) {
+		return nil
+	}
+	there, err := n.x.taken(r, k.id)
+	if there {
+		n.moves[k] = placeholder(k.id)
+	}
+	return err
 }
 
 // Acked tells about a change that the server executed, with these results.
@@ -126,10 +138,13 @@ func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
 		by[int(r.Index)] = append(by[int(r.Index)], r)
 		n.vain = n.vain || r.Code == wire.OpRejected
 	}
-	for i, e := range c.Intents() {
-		n.x.seed(id, e, last[i])
-		n.walk(e)
-		if e.Op == OpInsert && e.byRowid() {
+	in := c.Intents()
+	for i, e := range in {
+		n.x.seed(id, i, e, last[i])
+		if !half(in, i) {
+			n.walk(e)
+		}
+		if e.Op == OpInsert && !e.again && e.byRowid() {
 			n.kept[idKey{e.Table.Name, e.RowID}] = true
 		}
 		told := false
@@ -138,19 +153,19 @@ func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
 			told = told || r.Code == wire.OpNewID || r.Code == wire.OpRejected
 		}
 		if !told {
-			n.went(id, e)
+			n.went(id, i, e)
 		}
 	}
 }
 
 // went notes where others have moved a row since, that an update gave the id it
 // asked for: the results don't say.
-func (n *Renumbering) went(id uint64, e *Event) {
+func (n *Renumbering) went(id uint64, op int, e *Event) {
 	if e.Op != OpUpdate || e.NewRowID == e.RowID || !e.byRowid() || n.x.refersByID(e.Table.Name) {
 		return
 	}
 	k := idKey{e.Table.Name, e.here()}
-	to := n.x.went.final(idKey{k.table, e.NewRowID}, id)
+	to := n.x.went.final(idKey{k.table, e.NewRowID}, id, op)
 	if n.kept[k] = to == k.id; to != k.id {
 		n.moves[k] = to
 	}
@@ -168,6 +183,7 @@ func (n *Renumbering) outcome(e *Event, r wire.OpResult) {
 		n.moves[k] = r.NewID
 		n.kept[k] = r.NewID == k.id
 		n.given[idKey{k.table, r.NewID}] = true
+	case r.Code == wire.OpRejected && e.again:
 	case r.Code == wire.OpRejected && e.Op == OpInsert:
 		n.refused[k] = true
 	case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !follows && !e.vain:
@@ -181,7 +197,11 @@ func (n *Renumbering) Pending(c *Change) {
 	if c.Bare() {
 		return // it was taken back
 	}
-	for _, e := range c.Intents() {
+	in := c.Intents()
+	for i, e := range in {
+		if half(in, i) {
+			continue
+		}
 		n.walk(e)
 		switch {
 		case e.Op == OpInsert && !e.Table.NoRowid:
@@ -300,7 +320,7 @@ func (n *Renumbering) clear() error {
 	for _, to := range n.targets() {
 		n.final[to] = true
 		r := n.x.cap.schema.find(to.table)
-		if _, leaves := n.moves[to]; leaves || n.kept[to] || r == nil || r.NoRowid || IsPlaceholder(to.id) {
+		if _, leaves := n.moves[to]; leaves || n.kept[to] || n.leaving[to] || r == nil || r.NoRowid || IsPlaceholder(to.id) {
 			continue
 		}
 		there, err := n.x.taken(r, to.id)

@@ -8,7 +8,7 @@ func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
 	out := c.IntentsOnly()
 	for i := range out.Events {
 		e := &out.Events[i]
-		if pending && e.Op == OpInsert && !e.Table.NoRowid {
+		if pending && e.Op == OpInsert && !e.again && !e.Table.NoRowid {
 			n.inserts(idKey{e.Table.Name, e.RowID})
 		}
 		n.x.rewrite(e)

@@ -10,32 +10,21 @@ func (n *Renumbering) Again(on bool) { n.x.Again(on) }
 // it ran again: others may have moved its rows since, or a later one deleted them,
 // on the server alone.
 func (n *Renumbering) Ran(id uint64, before, now *Change, res []wire.OpResult) {
-	to, refused := map[int]int64{}, map[int]bool{}
-	for _, r := range res {
-		switch r.Code {
-		case wire.OpNewID:
-			to[int(r.Index)] = r.NewID
-		case wire.OpRejected:
-			refused[int(r.Index)] = true
-		}
-	}
+	results := byOperation(res)
 	ran := now.Intents()
 	for i, e := range before.Intents() {
-		if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID || refused[i] {
+		if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID || results[i].Code == wire.OpRejected {
 			continue
 		}
-		k, was := idKey{e.Table.Name, e.NewRowID}, idKey{e.Table.Name, ran[i].RowID}
-		if id, ok := to[i]; ok {
-			k.id = id
-		}
+		k, was := e.at(results[i]), idKey{e.Table.Name, ran[i].RowID}
 		switch {
 		case e.Op == OpDelete:
 			n.ran[was] = placeholder(was.id) // if it is still here: it was refused
 		case e.Op == OpUpdate && ran[i].vain: // here alone
-			n.ran[was] = n.x.went.final(k, id)
+			n.ran[was] = n.x.went.final(k, id, i)
 		default:
 			delete(n.ran, was)
-			n.ran[idKey{k.table, ran[i].NewRowID}] = n.x.went.final(k, id)
+			n.ran[idKey{k.table, ran[i].NewRowID}] = n.x.went.final(k, id, i)
 		}
 	}
 }
