@@ -161,6 +161,19 @@ describe('@tursodatabase/serverless', () => {
     }
   });
 
+  test('a server that is killed does not end a result', { timeout: 30_000 }, async (t) => {
+    const s = await Server.start({ dev: true });
+    t.after(() => s.stop());
+    const db = connect({ url: `${s.url}/db/kill` });
+    const rows = 'WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n, hex(zeroblob(20000)) AS x FROM c LIMIT 20000';
+    const gathered = db.all(rows).then((all) => assert.fail(`${all.length} rows`), (e) => e); // the client gathers them
+    await new Promise((done) => setTimeout(done, 500));
+    await s.kill();
+    assert.match(String(await gathered), /terminated|socket/);
+    await s.again();
+    assert.equal((await connect({ url: `${s.url}/db/kill` }).get('SELECT 1 AS x')).x, 1);
+  });
+
   test('compat', async () => {
     const db = createClient({ url: `${server.url}/db/s${databases++}` });
     await db.batch(['CREATE TABLE t (id INTEGER PRIMARY KEY, x)', { sql: 'INSERT INTO t(x) VALUES (?)', args: ['a'] }], 'write');
