@@ -203,3 +203,43 @@ func BenchmarkColdHead(b *testing.B) {
 		i++
 	}
 }
+
+// BenchmarkForkOfThePast forks a database of large commits at a time.
+func BenchmarkForkOfThePast(b *testing.B) {
+	p, err := Open(Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	ctx := context.Background()
+	if err := p.Create(ctx, "a"); err != nil {
+		b.Fatal(err)
+	}
+	rows := make([]byte, 10<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(rows)
+	head, err := p.Head(ctx, "a")
+	if err != nil {
+		b.Fatal(err)
+	}
+	begin := time.Now()
+	for i := range 12 {
+		pending, err := p.Append(ctx, "a", head, &NewCommit{Time: begin.Add(time.Duration(i) * time.Second), Change: rows})
+		if err == nil {
+			head, err = pending.Head(), pending.Wait(ctx)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	i := 0
+	for b.Loop() {
+		at, err := p.AtTime(ctx, "a", begin.Add(7*time.Second))
+		if err == nil {
+			err = p.Fork(ctx, "a", at.Seq, DBID(fmt.Sprint("f", i)))
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}

@@ -83,6 +83,23 @@ func appendBytes[T string | []byte](dst []byte, b T) []byte {
 	return append(dst, b...)
 }
 
+// skimCommit returns the revision of a record, and verifies nothing.
+func skimCommit(rec []byte) (Head, error) {
+	d := decoder{b: rec}
+	d.version()
+	h := Head{Seq: d.uvarint(math.MaxUint64), Time: d.time()}
+	d.take(len(h.Hash)) // of the parent
+	h.DBSize = uint32(d.uvarint(math.MaxUint32))
+	if d.err == nil && len(d.b) < len(h.Hash) {
+		d.fail("too short")
+	}
+	if d.err != nil {
+		return Head{}, fmt.Errorf("commit record: %w", d.err)
+	}
+	copy(h.Hash[:], d.b[len(d.b)-len(h.Hash):])
+	return h, nil
+}
+
 // decodeCommit decodes and verifies a record. The commit aliases rec.
 func decodeCommit(rec []byte) (*Commit, []pageSum, error) {
 	d := decoder{b: rec}

@@ -3,11 +3,14 @@ package history
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // Stat implements Store.
@@ -109,11 +112,27 @@ func (p *Pebble) headAt(h *handle, seq uint64) (Head, error) {
 		}
 		return base, nil
 	}
-	c, err := p.commitAt(h, seq)
-	if err != nil {
+	return p.skim(h, seq)
+}
+
+// skim returns the revision of a commit without verifying its hash, for which all
+// of the record would have to be read: its rows may be many.
+func (p *Pebble) skim(h *handle, seq uint64) (head Head, err error) {
+	raw, closer, err := p.db.Get(commitKey(h.levels[h.levelOf(seq)].id, seq))
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return Head{}, firstErr(p.readable(h, seq), fmt.Errorf("commit %d is missing: %w", seq, ErrCorrupt))
+	case err != nil:
+		return Head{}, engineErr(err)
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	if err := p.readable(h, seq); err != nil {
 		return Head{}, err
 	}
-	return c.Head(), nil
+	if head, err = skimCommit(raw); err == nil && head.Seq != seq {
+		err = fmt.Errorf("commit %d says %d: %w", seq, head.Seq, ErrCorrupt)
+	}
+	return head, err
 }
 
 // baseAt returns the revision if one of the levels begins with it. Then it is in
