@@ -185,6 +185,54 @@ describe('options', () => {
     }
   }
 
+  test('a revision that is not kept any more: its pages are refused, whole files get all pages', { timeout: 60_000 }, async () => {
+    const s = await Server.start({ dev: true, args: ['--retention', '1s'] });
+    const f = new Fleet(s);
+    const pull = (body) => fetch(`${f.url}/pull-updates`, { method: 'POST', body, headers: { 'accept-encoding': 'identity' } });
+    try {
+      await f.sql('CREATE TABLE big(id INTEGER PRIMARY KEY, x TEXT)', filler(100, 2000));
+      const whole = await f.open();
+      await whole.exec("INSERT INTO big VALUES (3000, 'unsent')");
+      const first = Buffer.from(await (await pull()).arrayBuffer());
+      const revision = first.subarray(2, 3 + first[2]); // its length, and its text
+      for (let i = 0; ; i++) {
+        const answer = await pull(Buffer.concat([Buffer.from([0x12]), revision]));
+        if (answer.status !== 200) {
+          assert.equal(answer.status, 409);
+          assert.match(await answer.text(), /keeps its pages no more: open the database with a new file/);
+          break;
+        }
+        assert.ok(i < 100, 'it is still kept');
+        await f.sql(`UPDATE big SET x = 'new ${i}' WHERE id = 5`);
+        await new Promise((done) => setTimeout(done, 200));
+      }
+      await whole.pull();
+      assert.deepEqual(await f.settle(sum), await f.sql(sum));
+      assert.deepEqual(await f.sql('SELECT x FROM big WHERE id = 3000'), [['unsent']]);
+    } finally {
+      await f.close();
+      await s.stop();
+    }
+  });
+
+  // The client's own doing, whatever the reason is.
+  scenario('a page that a partial file cannot fetch: the client waits for ever, and for nothing', async (f) => {
+    await f.sql('CREATE TABLE big(id INTEGER PRIMARY KEY, x TEXT)', filler(2000, 2000));
+    const client = `import { connect } from '@tursodatabase/sync';
+      let refuse = false;
+      const db = await connect({
+        path: ${JSON.stringify(join(f.dir, 'part.db'))}, url: ${JSON.stringify(f.url)}, clientName: 'part',
+        partialSyncExperimental: { bootstrapStrategy: { kind: 'prefix', length: 128 << 10 } },
+        fetch: (url, init) => (refuse ? new Response('refused', { status: 409 }) : fetch(url, init)),
+      });
+      refuse = true;
+      const read = db.prepare('SELECT sum(length(x)) FROM big').then((st) => st.all());
+      const waits = new Promise((done) => setTimeout(() => done('waits'), 2000));
+      console.log(await Promise.race([read.catch((e) => e.message), waits]));
+      process.exit();`;
+    assert.equal(execFileSync(process.execPath, ['--input-type=module', '-e', client], { cwd: import.meta.dirname }).toString(), 'waits\n');
+  });
+
   scenario('a query brings the pages that it reads', async (f) => {
     await f.sql('CREATE TABLE big(id INTEGER PRIMARY KEY, x TEXT)', filler(2000, 2000), 'CREATE INDEX by_x ON big(x, id)', 'CREATE TABLE small(a, b)', "INSERT INTO small VALUES (1, 'one'), (2, 'two')");
     const opened = async (opts) => {
