@@ -295,6 +295,19 @@ func TestMetrics(t *testing.T) {
 	if strings.Contains(body, "secret-name") {
 		t.Error("a database's name is in the metrics")
 	}
+	doc, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, doc, _ = bytes.Cut(doc, []byte("## Metrics"))
+	for _, line := range strings.Split(body, "\n") {
+		if name, ok := strings.CutPrefix(line, "# TYPE agentdb_"); ok {
+			name, _, _ = strings.Cut(name, " ")
+			if !bytes.Contains(doc, []byte("`agentdb_"+name+"{")) && !bytes.Contains(doc, []byte("`agentdb_"+name+"`")) {
+				t.Errorf("docs/operations.md doesn't have agentdb_%s", name)
+			}
+		}
+	}
 }
 
 func TestWaitIsCapped(t *testing.T) {

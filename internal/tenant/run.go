@@ -355,7 +355,7 @@ func look(st *sqlite.Stmt, i int) sqlite.Value {
 // its own.
 func (s *Session) write(ctx context.Context, p *query, rows Rows) (res Result, err error) {
 	if !s.cfg.Write {
-		return res, &sqlite.Error{Code: sqlite.CodeReadOnly, Message: "attempt to write a readonly database: the token allows reading only", Offset: -1}
+		return res, &sqlite.Error{Code: sqlite.CodeReadOnly, Message: "attempt to write a readonly database: the token, or block_writes of the database, allows reading only", Offset: -1}
 	}
 	own := !s.tx
 	if own {

@@ -32,7 +32,7 @@ const maxClient = 120
 // is refused as a whole. A push that was applied before is not applied again.
 func (s *Session) Push(ctx context.Context, p *TursoPush) error {
 	if !s.cfg.Write {
-		return &sqlite.Error{Code: sqlite.CodeReadOnly, Message: "attempt to write a readonly database: the token allows reading only", Offset: -1}
+		return &sqlite.Error{Code: sqlite.CodeReadOnly, Message: "attempt to write a readonly database: the token, or block_writes of the database, allows reading only", Offset: -1}
 	}
 	if s.cfg.Scope != nil {
 		return &sqlite.Error{Code: sqlite.CodeAuth, Message: "Turso's sync clients can't push with a token for some tables: use SQL over HTTP, or a token without tables", Offset: -1}
