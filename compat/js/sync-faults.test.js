@@ -271,7 +271,16 @@ describe('options', () => {
     const [a, b] = await f.two(['CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)'], { remoteWritesExperimental: true });
     await (await a.prepare('INSERT INTO t(x) VALUES (?)')).run('a');
     await b.exec("INSERT INTO t(x) VALUES ('b')");
-    assert.deepEqual(await f.settle('SELECT id, x FROM t ORDER BY id'), [[1, 'a'], [2, 'b']]);
+    const put = (fails) =>
+      a.transaction(async () => {
+        for (const x of ['c', 'd']) await (await a.prepare('INSERT INTO t(x) VALUES (?)')).run(x);
+        if (fails) throw new Error('fails');
+      })();
+    await assert.rejects(put(true), /^Error: fails/);
+    await put(false);
+    assert.deepEqual((await all(a, 'SELECT x FROM t ORDER BY id')).flat(), ['a', 'b', 'c', 'd']); // it reads what it wrote
+    await assert.rejects(a.exec('INSERT INTO t(id) VALUES (1)'), /UNIQUE constraint failed: t.id/);
+    assert.deepEqual(await f.settle('SELECT id, x FROM t ORDER BY id'), [[1, 'a'], [2, 'b'], [3, 'c'], [4, 'd']]);
   });
 });
 
