@@ -101,9 +101,12 @@ func newDense(t *testing.T, node *node, seed uint64, skip map[int]bool) *dense {
 		"CREATE TABLE IF NOT EXISTS t (id " + id + ", tok TEXT, v TEXT, u INTEGER" + unique + ")",
 		"CREATE TABLE IF NOT EXISTS c (id " + id + ", tok TEXT, v TEXT, u INTEGER" + unique + ", p INTEGER REFERENCES t(id) " + follows + ", ptok TEXT)",
 		d.one("CREATE TABLE IF NOT EXISTS r (tok TEXT, v TEXT, u INTEGER"+unique+")", "CREATE VIRTUAL TABLE IF NOT EXISTS r USING fts5(tok, v, u)"),
+		"CREATE TABLE IF NOT EXISTS k (k TEXT PRIMARY KEY, tok TEXT, v TEXT, u INTEGER" + unique + ")",
+		"CREATE TABLE IF NOT EXISTS parent (k TEXT PRIMARY KEY, u INTEGER UNIQUE)",
+		"CREATE TABLE IF NOT EXISTS child (k TEXT REFERENCES parent(k) DEFERRABLE INITIALLY DEFERRED)",
 	}
 	d.late = strings.HasSuffix(follows, "DEFERRED")
-	d.tables, d.fts = []string{"t", "c", "r"}, strings.Contains(schema[2], "fts5")
+	d.tables, d.fts = []string{"t", "c", "r", "k"}, strings.Contains(schema[2], "fts5")
 	d.note("%s", strings.Join(schema, "; "))
 	for _, x := range d.agents {
 		for _, s := range schema {
@@ -197,7 +200,7 @@ func (d *dense) statement(x *denseAgent, tx *agentdb.Tx) (string, error) {
 	ctx := d.t.Context()
 	table := d.tables[d.rng.IntN(len(d.tables))]
 	key := "id"
-	if table == "r" {
+	if table == "r" || table == "k" {
 		key = "rowid"
 	}
 	toks, err := agentdb.All[string](ctx, tx, "SELECT tok FROM "+table+" ORDER BY tok")
@@ -221,6 +224,12 @@ func (d *dense) statement(x *denseAgent, tx *agentdb.Tx) (string, error) {
 	}
 	var s string
 	switch {
+	case d.rng.IntN(12) == 0: // what is refused later takes its transaction back
+		s = d.one(fmt.Sprintf("INSERT OR IGNORE INTO parent VALUES ('k%d', %d)", d.rng.IntN(4), d.rng.IntN(5)), "INSERT INTO child SELECT k FROM parent LIMIT 1")
+	case kind < 2 && table == "k":
+		s = fmt.Sprintf("INSERT INTO k (k, tok, v, u) VALUES (%s, %s, %[2]s, %s)", d.one("NULL", tok), tok, u)
+	case kind >= 6 && kind < 8 && table == "k" && x.push: // else its author doesn't learn the key
+		s = fmt.Sprintf("UPDATE k SET k = %s WHERE tok = %s", d.one("NULL", "tok"), some)
 	case kind < 2 && table == "c":
 		parent := "'?'"
 		if ps, _ := agentdb.All[string](ctx, tx, "SELECT tok FROM t ORDER BY tok"); len(ps) > 0 {
@@ -297,6 +306,9 @@ type denseRow struct {
 
 func (d *dense) look(x *denseAgent, table string) []denseRow {
 	q := "SELECT rowid AS id, tok, v FROM " + table
+	if table == "k" { // one with a key may have any number
+		q = "SELECT iif(k IS NULL, rowid, -1) AS id, tok, v FROM k"
+	}
 	if table == "c" {
 		q = "SELECT c.id, c.tok, c.v, c.ptok, t.tok AS pnow FROM c LEFT JOIN t ON t.id = c.p"
 	}
@@ -329,7 +341,7 @@ func (d *dense) check() (wrong []string) {
 			for _, r := range d.look(x, table) {
 				there, ok := byTok[r.Tok]
 				switch {
-				case r.ID > -1<<62 && byID[r.ID].Tok != r.Tok:
+				case (r.ID > 0) && byID[r.ID].Tok != r.Tok:
 					say("%s: %s is %d at %s, where the server has %q", table, r.Tok, r.ID, x.name, byID[r.ID].Tok)
 				case ok && r.ID < -1<<62:
 					say("%s: %s is nothing at %s, and %d on the server", table, r.Tok, x.name, there.ID)
