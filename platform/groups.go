@@ -86,6 +86,12 @@ func (s *Groups) RemoveLocation(ctx context.Context, name, location string) erro
 	return s.c.delete(ctx, s.c.in("groups", name, "locations", location))
 }
 
+// Transfer gives a group with its databases to another organization, in which the
+// caller must be an admin too.
+func (s *Groups) Transfer(ctx context.Context, name, organization string) error {
+	return s.c.post(ctx, s.c.in("groups", name, "transfer"), map[string]string{"organization": organization}, nil)
+}
+
 // CreateToken returns a token for all databases of a group, those to come
 // included.
 func (s *Groups) CreateToken(ctx context.Context, name string, o TokenOptions) (string, error) {

@@ -10,11 +10,12 @@ import (
 // groupCmd is "agentdb group".
 type groupCmd struct {
 	remote
-	Create  groupCreateCmd  `cmd:"" help:"Make a group."`
-	List    groupListCmd    `cmd:"" aliases:"ls" help:"List groups."`
-	Config  groupConfigCmd  `cmd:"" help:"Protect a group and its databases, or no longer."`
-	Tokens  groupTokensCmd  `cmd:"" help:"Make or void tokens for all databases of a group."`
-	Destroy groupDestroyCmd `cmd:"" aliases:"rm,delete" help:"Delete a group with all its databases."`
+	Create   groupCreateCmd   `cmd:"" help:"Make a group."`
+	List     groupListCmd     `cmd:"" aliases:"ls" help:"List groups."`
+	Config   groupConfigCmd   `cmd:"" help:"Protect a group and its databases, or no longer."`
+	Tokens   groupTokensCmd   `cmd:"" help:"Make or void tokens for all databases of a group."`
+	Transfer groupTransferCmd `cmd:"" help:"Give a group with its databases to another organization."`
+	Destroy  groupDestroyCmd  `cmd:"" aliases:"rm,delete" help:"Delete a group with all its databases."`
 }
 
 type groupCreateCmd struct {
@@ -70,6 +71,25 @@ func (g *groupConfigCmd) Run(c *console, r *remote) error {
 		return err
 	}
 	return r.done(c, "Delete protection of group %s: %s.\n", g.Name, yesNo(g.DeleteProtection))
+}
+
+type groupTransferCmd struct {
+	Name string `arg:"" help:"Name of the group."`
+	To   string `arg:"" help:"Name of the organization."`
+	Yes  bool   `short:"y" help:"Don't ask."`
+}
+
+// Run implements the command.
+func (g *groupTransferCmd) Run(c *console, r *remote) error {
+	ctx, stop := untilSignal()
+	defer stop()
+	if err := c.confirm(g.Yes, "Give group "+g.Name+" with all its databases to "+g.To+"?"); err != nil {
+		return err
+	}
+	if err := r.client().Groups.Transfer(ctx, g.Name, g.To); err != nil {
+		return err
+	}
+	return r.done(c, "Group %s is in organization %s now.\n", g.Name, g.To)
 }
 
 // groupTokensCmd is "agentdb group tokens".

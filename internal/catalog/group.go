@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -97,6 +98,32 @@ func (s *Store) RotateGroup(ctx context.Context, org, name string) error {
 		}
 		_, err = exec(t.Conn, "UPDATE databases SET epoch = ?, rotated = ? WHERE org = ? AND grp = ?", epoch, s.now(), org, name)
 		t.touched = append(t.touched, everything)
+		return err
+	}), "group "+name)
+}
+
+// TransferGroup gives a group with its databases to another organisation, which
+// has none of that name. Tokens of the group are void then, those of its databases
+// are not. What was used until then stays the first organisation's.
+func (s *Store) TransferGroup(ctx context.Context, org, name, to string) error {
+	return named(s.update(ctx, func(t *tx) error {
+		if _, err := group(t.Conn, org, name); err != nil {
+			return err
+		}
+		if n, err := t.QueryInt("SELECT count(*) FROM orgs WHERE slug = ?", sqlite.Text(to)); err != nil || n == 0 {
+			return errors.Join(ErrNotFound, err)
+		}
+		if n, err := t.QueryInt("SELECT count(*) FROM groups WHERE org = ? AND name = ?", sqlite.Text(to), sqlite.Text(name)); err != nil || n > 0 {
+			return errors.Join(ErrExists, err)
+		}
+		t.touched = append(t.touched, everything)
+		if err := t.Exec("PRAGMA defer_foreign_keys = ON"); err != nil { // until both are moved
+			return err
+		}
+		if _, err := exec(t.Conn, "UPDATE groups SET org = ? WHERE org = ? AND name = ?", to, org, name); err != nil {
+			return err
+		}
+		_, err := exec(t.Conn, "UPDATE databases SET org = ? WHERE org = ? AND grp = ?", to, org, name)
 		return err
 	}), "group "+name)
 }

@@ -15,6 +15,8 @@ type Note struct {
 	// none.
 	Entry     func() (AuditEntry, error)
 	User, Own string
+	// Also is another organisation that the entry goes to, "" for none.
+	Also string
 
 	written bool // set before the write returns
 }
@@ -47,7 +49,11 @@ func (t *tx) writeNote() error {
 	if e.Org == "" {
 		return t.auditUser(t.note.User, t.note.Own, e)
 	}
-	return t.audit(e)
+	err = t.audit(e)
+	if e.Org = t.note.Also; err == nil && e.Org != "" {
+		err = t.audit(e)
+	}
+	return err
 }
 
 // auditUser adds an entry to each organisation that somebody is in, to own if

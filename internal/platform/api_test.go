@@ -24,6 +24,7 @@ type fixture struct {
 	key     *catalog.Key
 
 	contract *contract
+	tokens   map[string]string // of users, see api
 }
 
 // withBackup makes backups possible.

@@ -127,6 +127,38 @@ func (a *API) deleteGroup(c *call) (any, error) {
 	return groupOf(&g), nil
 }
 
+// transferGroup gives a group to another organization in which the caller is an
+// admin too.
+func (a *API) transferGroup(c *call) (any, error) {
+	var req struct{ Organization string }
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	role, err := a.cfg.Store.Role(req.Organization, c.user)
+	switch {
+	case err != nil:
+		return nil, err
+	case req.Organization == c.org:
+		return nil, fail(http.StatusConflict, "group %s is in %s already", c.p("group"), c.org)
+	case role == catalog.RoleNone:
+		return nil, fail(http.StatusNotFound, "organization %s not found, or you are not a member of it", req.Organization)
+	case role < admin:
+		return nil, fail(http.StatusForbidden, "this needs the role %s in %s, yours is %s", admin, req.Organization, role)
+	}
+	c.audit["from"], c.audit["to"] = c.org, req.Organization
+	ctx := c.noted()
+	c.note.Also = req.Organization
+	err = a.cfg.Store.TransferGroup(ctx, c.org, c.p("group"), req.Organization)
+	if errors.Is(err, catalog.ErrExists) {
+		err = fail(http.StatusConflict, "organization %s has a group %s already", req.Organization, c.p("group"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	g, err := a.cfg.Store.Group(req.Organization, c.p("group"))
+	return groupOf(&g)["group"], err
+}
+
 // removeTogether is how many databases of a group are deleted at a time: they
 // share what waits for the disk.
 const removeTogether = 64

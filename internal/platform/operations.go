@@ -50,6 +50,8 @@ var operations = map[string]operation{
 	"POST groups/{group}/update":                 {id: "updateGroupVersion", out: "Empty"},
 	"POST groups/{group}/unarchive":              {id: "unarchiveGroup", out: "GroupAnswer"},
 
+	"POST groups/{group}/transfer": {id: "transferGroup", in: "GroupTransfer", out: "Group", fails: "409"},
+
 	"GET members":               {id: "listMembers", out: "Members"},
 	"POST members":              {id: "addMember", in: "NewMember", out: "MemberRole", fails: "409"},
 	"POST members/{username}":   {id: "addNamedMember", in: "NewMember", out: "MemberRole", fails: "409"},

@@ -70,6 +70,7 @@ func (a *API) orgRoutes() []*route {
 		{method: post, path: "groups/{group}/auth/rotate", role: admin, code: "group-token-rotate", says: "voided the tokens of a group", do: a.rotateGroup},
 		{method: post, path: "groups/{group}/update", role: admin, do: a.updateGroup},
 		{method: post, path: "groups/{group}/unarchive", role: admin, do: a.getGroup},
+		{method: post, path: "groups/{group}/transfer", role: admin, code: "group-transfer", says: "gave a group to another organization", do: a.transferGroup},
 		{method: get, path: "members", role: viewer, do: a.listMembers},
 		{method: post, path: "members", role: admin, code: "member-add", says: "added a member", do: a.addMember},
 		{method: post, path: "members/{username}", role: admin, code: "member-add", says: "added a member", do: a.addMember},
