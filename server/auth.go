@@ -93,8 +93,14 @@ func (s *Server) requestClaims(r *http.Request) (string, catalog.Claims, error) 
 	if err == nil {
 		err = s.spend(name, string(token))
 	}
+	if err == nil && r.Header.Get("X-Turso-Encryption-Key") != "" {
+		err = errEncryption
+	}
 	return name, c, err
 }
+
+// errEncryption refuses clients that believe that their data is encrypted.
+var errEncryption = &problem{code: CodeUnsupported, message: "this server doesn't encrypt with keys of clients: leave out the option for remote encryption, and encrypt the server's disk"}
 
 // claims returns the database that a request is for, and what its token says;
 // in dev mode everything. A request that names no database is for the one that

@@ -30,7 +30,7 @@ const (
 	CodeConflict     Code = "diverged"     // histories that can't be joined
 	CodeTooLarge     Code = "too_large"    // above a limit on one request
 	CodeQuota        Code = "quota"        // no room left
-	CodeUnsupported  Code = "unsupported"  // the database has what this can't carry
+	CodeUnsupported  Code = "unsupported"  // what is asked for is not here, or can't be carried
 	CodeLimited      Code = "rate_limited" // too many requests: wait, and try again
 	CodeUnavailable  Code = "unavailable"  // try again in a moment
 	CodeInternal     Code = "internal"     // the server's fault

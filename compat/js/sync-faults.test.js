@@ -5,6 +5,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { connect as serverless } from '@tursodatabase/serverless';
 import { connect } from '@tursodatabase/sync';
 import { binary, Server } from './server.js';
 import { all, Fleet, one } from './sync.js';
@@ -256,6 +257,13 @@ describe('options', () => {
     }
     const bad = f.open({ partialSyncExperimental: { bootstrapStrategy: { kind: 'query', query: 'DELETE FROM small' } } });
     await assert.rejects(bad, /query of the partial sync fails/);
+  });
+
+  scenario('encryption by the server is refused, rather than promised', async (f) => {
+    await f.sql('CREATE TABLE t(x)');
+    const remoteEncryption = { key: Buffer.alloc(32).toString('base64'), cipher: 'aes256gcm' };
+    await assert.rejects(f.open({ remoteEncryption }), /422.*doesn't encrypt with keys of clients/s);
+    await assert.rejects(serverless({ url: f.url, remoteEncryptionKey: remoteEncryption.key }).all('SELECT 1'), /doesn't encrypt with keys of clients/);
   });
 
   scenario('pushes in parts', async (f) => {
