@@ -20,6 +20,7 @@ type recorder struct {
 	route    string        // for the metrics
 	db       string        // the database, once known
 	sql      bool          // errors are for a client of Hrana
+	upload   bool          // an error may come while the body does
 	in       int64         // bytes of the body received
 	out      int64         // bytes of the body sent
 
@@ -30,6 +31,9 @@ type recorder struct {
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+	}
+	if w.upload && status >= http.StatusBadRequest {
+		w.Header().Set("Connection", "close")
 	}
 	w.beforeWrite()
 	w.ResponseWriter.WriteHeader(status)

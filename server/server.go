@@ -201,8 +201,14 @@ func (s *Server) platform(w *recorder, r *http.Request) error {
 	if r.ContentLength == 0 {
 		_ = w.ctl.SetReadDeadline(time.Time{})
 	}
-	r.Body = &patientBody{ReadCloser: r.Body, s: s, w: w}
+	body := r.Body
+	r.Body = &patientBody{ReadCloser: body, s: s, w: w}
+	w.upload = r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength >= unreadBody) && r.Header.Get("Expect") == "" && w.ctl.EnableFullDuplex() == nil
 	s.api.ServeHTTP(w, r)
+	if w.upload && w.status >= http.StatusBadRequest && w.ctl.Flush() == nil {
+		s.extend(w) // once: this needs no token
+		_, _ = io.CopyN(io.Discard, body, max(drained*s.cfg.Limits.MaxBody, s.cfg.Limits.MaxUpload))
+	}
 	return nil
 }
 
