@@ -289,6 +289,36 @@ describe('answers that are lost', () => {
   }
 });
 
+describe('a client that is killed', () => {
+  for (const [when, at] of [['before its push arrives', 'ask'], ['before the answer arrives', 'answer']]) {
+    scenario(`${when}: a push is applied once`, async (f) => {
+      await f.sql('CREATE TABLE t(x)', 'CREATE TABLE k(id INTEGER PRIMARY KEY, x)');
+      const path = join(f.dir, 'killed.db');
+      const client = `import { connect } from '@tursodatabase/sync';
+        const die = () => process.kill(process.pid, 'SIGKILL');
+        let pipelines = 0;
+        const db = await connect({
+          path: ${JSON.stringify(path)}, url: ${JSON.stringify(f.url)}, clientName: 'killed',
+          fetch: async (url, init) => {
+            const pushes = url.endsWith('/pipeline') && ++pipelines === 2;
+            if (pushes && '${at}' === 'ask') die();
+            const answer = await fetch(url, init);
+            if (pushes) die();
+            return answer;
+          },
+        });
+        await db.exec("INSERT INTO t VALUES ('x'); INSERT INTO k(x) VALUES ('x')");
+        await db.push();`;
+      assert.throws(() => execFileSync(process.execPath, ['--input-type=module', '-e', client], { cwd: import.meta.dirname }), { signal: 'SIGKILL' });
+      assert.deepEqual(await f.sql('SELECT count(*) FROM t'), [[at === 'ask' ? 0 : 1]]);
+      const a = await f.open({ path, clientName: 'killed' });
+      await a.push();
+      await a.pull();
+      assert.deepEqual(await f.settle('SELECT x FROM t UNION ALL SELECT x FROM k'), [['x'], ['x']]);
+    });
+  }
+});
+
 describe('the rest', () => {
   scenario('schema changes', async (f) => {
     const a = await f.open();
