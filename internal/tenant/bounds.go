@@ -1,7 +1,9 @@
 package tenant
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
@@ -45,4 +47,9 @@ func explainFull(conn *sqlite.Conn, err error) error {
 		Message: fmt.Sprintf("database or disk is full: what the statement sorts and gathers takes more than the %d MiB of temporary space "+
 			"that this server allows, or is left of what all statements may use", conn.Temp().Max()>>20),
 	}
+}
+
+// NoRoom reports whether the disk was full, for whatever was to be written.
+func NoRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || sqlite.IsFull(err)
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/history"
@@ -417,11 +416,6 @@ func translate(err error) error {
 		}
 	}
 	return err
-}
-
-// NoRoom reports whether the disk was full, for whatever was to be written.
-func NoRoom(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || sqlite.IsFull(err)
 }
 
 // Sync serves one request: it executes the changes, waits for news if it is
