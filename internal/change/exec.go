@@ -68,6 +68,8 @@ type running struct {
 	op    int       // index of the running operation
 	next  *Event    // the insert that makes the running delete an update, see Event.again
 	lost  bool      // the last delete found no row, or was refused
+	left  int64     // the id of the row that it deleted
+	at    int64     // the id of the row that the last update found, before it
 	wrote int64     // rows that its last statement wrote itself
 	began time.Time // when it did
 	spent int64     // bytes of values recorded before it

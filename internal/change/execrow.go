@@ -67,8 +67,11 @@ func (x *Executor) insertAuto(r *relation, e *Event) error {
 	if !ok {
 		saved, ok = x.saved[asked]
 	}
-	if ok {
+	switch {
+	case ok:
 		id, check = saved, !IsPlaceholder(saved) // one that is forced: others have deleted the row since
+	case e.again:
+		id = x.left
 	}
 	if check {
 		var err error
@@ -211,12 +214,10 @@ func (x *Executor) target(r *relation, e *Event) (*found, error) {
 		if e.NewRowID == was {
 			e.NewRowID = e.RowID
 		}
-		if e.RowID < placeholderBelow {
-			if x.Conflict != nil {
-				e.RowID, e.NewRowID = was, was // what a record should say
-			}
+		if IsPlaceholder(e.RowID) && x.Conflict != nil {
+			e.RowID, e.NewRowID = was, was // what a record should say
 			return nil, nil
-		}
+		} // a file that only pushes keeps rows that others have deleted
 	}
 	if r.natural(e) && !x.findMoved(e) {
 		return nil, nil
@@ -239,6 +240,7 @@ func (x *Executor) update(r *relation, e *Event) error {
 		return err
 	}
 	to := cur.rowid
+	x.at = cur.rowid
 	if e.NewRowID != e.RowID {
 		if to = e.NewRowID; to != cur.rowid {
 			taken, err := x.taken(r, to)
@@ -428,7 +430,7 @@ func (x *Executor) delete(r *relation, e *Event) error {
 	if refused != nil {
 		return x.refuse(r, e, refused)
 	}
-	x.lost = false
+	x.lost, x.left = false, cur.rowid
 	if changed {
 		x.note(wire.OpMerged, 0)
 		return x.overwritten(r, e, cur, cur.rowid, "delete")

@@ -217,8 +217,8 @@ type touch struct {
 	from, to int64
 }
 
-// touches returns what the change's effects did to ids, without the inserts
-// unless they are wanted. An update of a full-text row is one, though it
+// touches returns what the change's effects did to the ids of rows that are known
+// by nothing else, without the inserts unless they are wanted. An update of a full-text row is one, though it
 // deletes the row and inserts it again.
 func (c *Change) touches(inserts bool) []touch {
 	var list []touch
@@ -228,7 +228,7 @@ func (c *Change) touches(inserts bool) []touch {
 			continue
 		}
 		table := e.rowsOf()
-		if table == "" || e.Op == OpUpdate && e.still() {
+		if table == "" || e.Op == OpUpdate && e.still() || e.hasKey() {
 			continue
 		}
 		t := touch{e.Op, table, e.RowID, e.NewRowID}
@@ -242,6 +242,17 @@ func (c *Change) touches(inserts bool) []touch {
 		list = append(list, t)
 	}
 	return list
+}
+
+// hasKey reports whether the row is known to have a natural key: its id is only
+// where it happens to be.
+func (e *Event) hasKey() bool {
+	for _, i := range e.Table.PK {
+		if e.Op != OpInsert && (i >= len(e.Old) || !e.Known.has(i)) {
+			return false
+		}
+	}
+	return len(e.Table.PK) > 0 && !hasNullKey(e)
 }
 
 // lastDelete returns the index of the last touch of a table's rows if it is a

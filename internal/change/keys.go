@@ -93,8 +93,16 @@ func (x *Executor) move(r *relation, e *Event) error {
 	if r.ipkFK {
 		m = nil // such ids follow others
 	}
+	natural := r.natural(e) && !r.NoRowid && !r.ipkFK
+	x.at = e.RowID
 	if err := x.update(r, e); err != nil {
 		return err
+	}
+	if natural { // its author may have known it by another number
+		if e.NewRowID == e.RowID {
+			e.NewRowID = x.at
+		}
+		e.RowID = x.at
 	}
 	if e.vain = m != nil && x.rejected(); e.vain {
 		x.inVain(m)

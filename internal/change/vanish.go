@@ -2,9 +2,9 @@ package change
 
 import "github.com/agentdb/agentdb/internal/wire"
 
-// Again says whether the acknowledged changes are to be run again, or are spoken
-// of, see Executor.Again.
-func (n *Renumbering) Again(on bool) { n.x.Again(on) }
+// Executor returns the executor that runs changes with the ids that the
+// renumbering knows of.
+func (n *Renumbering) Executor() *Executor { return n.x }
 
 // Ran tells about an acknowledged change, as it was before and as it is now that
 // it ran again: others may have moved its rows since, or a later one deleted them,

@@ -477,6 +477,36 @@ func TestPushModePassing(t *testing.T) {
 	}
 }
 
+// TestPushModeDeleteTwice deletes and updates rows that others delete as well: they
+// must not come back.
+func TestPushModeDeleteTwice(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT, v TEXT DEFAULT '-')")
+		}
+		p.exec("INSERT INTO t (id, tok) VALUES (1, 'deleted'), (2, 'updated'), (3, 'both')")
+		p.sync()
+		a.sync()
+		if ddl {
+			p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+		}
+		p.exec("DELETE FROM t WHERE id = 1")
+		p.exec("UPDATE t SET v = 'changed'")
+		a.exec("DELETE FROM t")
+		a.sync()
+		a.exec("INSERT INTO t VALUES (1, 'a1', '-'), (2, 'a2', '-')")
+		a.sync()
+		racing(t, p, "DELETE FROM t WHERE tok = 'both'")
+		want(t, fmt.Sprint("its own, ddl=", ddl), fmt.Sprint(p.texts("SELECT tok FROM t")), "[updated]")
+		p.sync()
+		a.sync()
+		want(t, fmt.Sprint("rows, ddl=", ddl), fmt.Sprint(a.texts("SELECT tok || ' ' || v FROM t ORDER BY tok")), "[a1 - a2 -]")
+		want(t, fmt.Sprint("its own later, ddl=", ddl), fmt.Sprint(p.texts("SELECT tok FROM t")), "[updated]")
+	}
+}
+
 // racing runs statements while a push is on its way, and its answer after them.
 func racing(t *testing.T, p *agent, statements ...string) {
 	t.Helper()

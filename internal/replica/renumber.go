@@ -55,9 +55,8 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		return done, err
 	}
 	n := change.NewRenumbering(k)
-	e := change.NewExecutor(k)
-	m.tell(n, e)
-	n.Again(true)
+	e := n.Executor()
+	m.tell(n)
 	e.Again(true)
 	if err := m.moveRows(k, n, list, acked); err != nil {
 		return done, err
@@ -82,7 +81,6 @@ func (x *exchange) renumber(c *sqlite.Conn, k *change.Capture, resp *wire.Respon
 		}
 		ran = append(ran, kept)
 	}
-	n.Again(false)
 	e.Again(false)
 	for i, now := range ran {
 		n.Ran(list[i].id, list[i].ch, now, m.results[list[i].id])
@@ -190,21 +188,11 @@ func (m *moved) inPlace(list []mine, acked uint64) bool {
 	})
 }
 
-// tell tells a renumbering, and an executor if there is one, what became of rows.
-func (m *moved) tell(n *change.Renumbering, e *change.Executor) {
+// tell tells a renumbering what became of rows.
+func (m *moved) tell(n *change.Renumbering) {
 	n.SetBase(m.base)
-	if e != nil {
-		e.SetBase(m.base)
-	}
 	for _, r := range m.commits {
 		n.Since(r.own, r.last, r.ch)
-		switch {
-		case e == nil:
-		case r.own:
-			e.Own(r.ch, r.last)
-		default:
-			e.Foreign(r.ch)
-		}
 	}
 }
 
@@ -217,7 +205,7 @@ func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, 
 	k.Suspend()
 	defer k.Resume()
 	n := change.NewRenumbering(k)
-	m.tell(n, nil)
+	m.tell(n)
 	if err := n.Moved(); err != nil {
 		return err
 	}
@@ -239,7 +227,7 @@ func (x *exchange) renumberInPlace(c *sqlite.Conn, k *change.Capture, m *moved, 
 	}
 	for i, my := range list {
 		pending, now := my.id > acked, kept[i]
-		n.Again(!pending)
+		n.Executor().Again(!pending)
 		if now == nil {
 			now = n.Rewrite(my.ch, pending)
 		}
