@@ -33,7 +33,7 @@ race: ## the tests under the race detector
 	.ci/run race
 
 proof: ## ROUNDS=2000 rounds of the property test; SEED=0 is a new seed
-	go test -count=1 -timeout 0 ./internal/proof -run TestReplicas -proof.rounds=$(ROUNDS) -proof.seed=$(SEED)
+	go test -count=1 -timeout 0 ./internal/proof -run 'TestReplicas|TestPushModeDense' -proof.rounds=$(ROUNDS) -proof.seed=$(SEED)
 
 soak: ## the property test for SOAK=1h
 	go test -count=1 -timeout 0 ./internal/proof -run TestSoak -proof.soak=$(SOAK) -proof.seed=$(SEED)
