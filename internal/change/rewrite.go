@@ -12,9 +12,13 @@ func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
 			n.inserts(idKey{e.Table.Name, e.RowID})
 		}
 		n.x.rewrite(e)
-		if m := n.x.moving(e); pending && m != nil && m.old == nil && !m.vain && (n.undone[m.to] || n.passes(m.to)) {
+		switch m := n.x.moving(e); {
+		case !pending || m == nil || m.old != nil || m.vain:
+		case n.undone[m.to] || n.passes(m.to):
 			n.x.inVain(m)
 			e.vain = true
+		default:
+			n.x.ids[m.to] = m.to.id // whatever had it before
 		}
 	}
 	if pending && !c.Bare() {
