@@ -104,12 +104,32 @@ func (x *Executor) move(r *relation, e *Event) error {
 		}
 		e.RowID = x.at
 	}
+	if !x.rejected() {
+		x.gained(e)
+	}
 	if e.vain = m != nil && x.rejected(); e.vain {
 		x.inVain(m)
 	} else {
 		x.done(m, e.NewRowID)
 	}
 	return nil
+}
+
+// gained notes that an update gave a natural key to a row that had none.
+func (x *Executor) gained(e *Event) {
+	if len(x.keys) == 0 || len(e.Table.PK) == 0 || !hasNullKey(e) {
+		return
+	}
+	key := make(rowKey, len(e.Table.Cols))
+	for _, i := range e.Table.PK {
+		switch {
+		case e.Changed.has(i):
+			key[i] = e.New[i]
+		case e.Known.has(i):
+			key[i] = e.Old[i]
+		}
+	}
+	delete(x.keys, keyText(e.Table, key))
 }
 
 // inserted notes that a natural key has got a row of its own.
@@ -133,8 +153,24 @@ func (x *Executor) findMoved(e *Event) bool {
 		return false
 	}
 	for _, i := range e.Table.PK {
-		e.Old[i] = key[i]
+		if e.Old[i] = key[i]; key[i].IsNull() {
+			return x.findByID(e)
+		}
 	}
+	return true
+}
+
+// findByID rewrites the id of an event whose row has lost its key. It reports false
+// if that row is not known.
+func (x *Executor) findByID(e *Event) bool {
+	to, ok := x.ids[idKey{e.Table.Name, e.RowID}]
+	if !ok || e.Table.NoRowid || IsPlaceholder(to) {
+		return false
+	}
+	if e.NewRowID == e.RowID {
+		e.NewRowID = to
+	}
+	e.RowID = to
 	return true
 }
 

@@ -23,6 +23,28 @@ func TestKeyBecomesNull(t *testing.T) {
 	want(t, "rows", fmt.Sprint(as[1].texts("SELECT tok || v FROM t ORDER BY tok")), "[achanged b-]")
 }
 
+// TestKeyAgain takes a row's key away, gives it back and takes it away again: who
+// means it by that key must not reach the row that has its number elsewhere.
+func TestKeyAgain(t *testing.T) {
+	for _, mode := range []agentdb.SyncMode{agentdb.SyncFull, agentdb.SyncPush} {
+		l := newLabHere(t)
+		a, b := l.agent("a", agentdb.SyncFull), l.agent("b", mode)
+		for _, x := range []*agent{a, b} {
+			x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+		}
+		a.exec("INSERT INTO t VALUES ('a', 'a', '-')")
+		a.sync()
+		b.exec("INSERT INTO t VALUES ('b', 'b', '-')")
+		b.exec("UPDATE t SET k = NULL")
+		b.exec("UPDATE t SET k = 'b'")
+		b.exec("UPDATE t SET k = NULL, v = 'changed'")
+		b.exec("UPDATE t SET v = v || ' again'")
+		b.sync()
+		a.sync()
+		want(t, fmt.Sprint("rows, mode ", mode), fmt.Sprint(a.texts("SELECT coalesce(k, 'NULL') || tok || v FROM t ORDER BY tok")), "[aa- NULLbchanged again]")
+	}
+}
+
 // TestPushAfterMove inserts at a push replica a number that another row had on
 // the server, and goes on with that row.
 func TestPushAfterMove(t *testing.T) {
