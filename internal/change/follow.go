@@ -154,17 +154,16 @@ func (e *Event) at(r wire.OpResult) idKey {
 // final returns where the row of an executed operation is, which had the id k
 // after it.
 func (t *travels) final(k idKey, id uint64, op int) int64 {
-	if n, ok := t.puts[putBy{id, op}]; ok && n >= 0 && n < len(t.mine[k]) {
+	n, ok := t.puts[putBy{id, op}]
+	if ok && n >= 0 && n < len(t.mine[k]) {
 		return t.where(t.mine[k][n])
 	}
+	if ok && n < 0 { // it found a row of the base
+		if to, left := t.meant(k); left {
+			return to
+		}
+	}
 	return k.id
-}
-
-// leftBase reports whether the row that an executed operation found at an id is
-// one of the base, and elsewhere now.
-func (t *travels) leftBase(k idKey, id uint64, op int) bool {
-	n, ok := t.puts[putBy{id, op}]
-	return (!ok || n < 0) && t.left(k)
 }
 
 // where returns where a row is that the replica put somewhere.
@@ -380,8 +379,6 @@ func (x *Executor) seed(id uint64, op int, e *Event, r wire.OpResult) {
 	case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):
 	case r.Code == wire.OpRejected:
 		x.ids[k] = placeholder(k.id)
-	case e.again && x.went.leftBase(k, id, op):
-		delete(x.ids, k) // an update of a row that others have deleted or moved since
 	default:
 		x.ids[k] = x.went.final(at, id, op)
 	}

@@ -90,9 +90,6 @@ func (n *Renumbering) Final(id uint64, c *Change, res []wire.OpResult) []wire.Op
 		if r := &out[i]; r.Code == wire.OpNewID && int(r.Index) < len(in) && in[r.Index].Table != nil {
 			k := idKey{in[r.Index].Table.Name, r.NewID}
 			r.NewID = n.x.went.final(k, id, int(r.Index))
-			if in[r.Index].again && n.x.went.leftBase(k, id, int(r.Index)) {
-				r.NewID, _ = n.x.went.meant(k)
-			}
 		}
 	}
 	return out

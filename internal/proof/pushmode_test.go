@@ -370,7 +370,8 @@ func TestPushModeMoveIntoRefused(t *testing.T) {
 // TestPushModeFullTextGone updates a full text row that others delete before the
 // answer, which is lost, and whose number they use again.
 func TestPushModeFullTextGone(t *testing.T) {
-	for _, ddl := range []bool{false, true} {
+	for i := range 4 {
+		ddl, late := i%2 > 0, i/2 > 0
 		l := newLabHere(t)
 		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
 		for _, x := range []*agent{a, p} {
@@ -388,6 +389,10 @@ func TestPushModeFullTextGone(t *testing.T) {
 		a.sync()
 		a.exec("DELETE FROM f")
 		a.sync()
+		if late {
+			p.sync()
+			want(t, fmt.Sprint("rows that the server has not, ddl=", ddl), get[int](t, p.DB, "SELECT count(*) FROM f WHERE rowid > 0"), 0)
+		}
 		a.exec("INSERT INTO f VALUES ('a', '-')")
 		a.sync()
 		want(t, "the number", get[int](t, a.DB, "SELECT rowid FROM f"), 1)
