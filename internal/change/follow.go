@@ -189,12 +189,6 @@ func (t *travels) meant(k idKey) (to int64, ok bool) {
 	return to, ok
 }
 
-// left reports whether the row that the changes mean by an id is elsewhere.
-func (t *travels) left(k idKey) bool {
-	_, ok := t.meant(k)
-	return ok
-}
-
 // moved lists the ids that meant has something about.
 func (t *travels) moved() iter.Seq[idKey] {
 	switch t.from {
