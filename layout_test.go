@@ -38,6 +38,7 @@ var onlyImporters = map[string][]string{
 	"go.opentelemetry.io/":             {"server", "cmd"},
 	"github.com/golang-jwt/":           {"internal/catalog"},
 	"github.com/go-jose/":              {"internal/catalog"},
+	"golang.org/x/crypto/":             {"cmd"},
 	"github.com/alecthomas/kong":       {"cmd"},
 	"github.com/peterh/liner":          {"cmd"},
 	"net/http/httptest":                {"agentdbtest"},
@@ -171,7 +172,7 @@ func TestRootLinksLittle(t *testing.T) {
 	for _, pkg := range strings.Fields(out) {
 		for _, bad := range []string{
 			module + "/server", module + "/internal/history", module + "/internal/tenant", module + "/cmd", "github.com/cockroachdb/",
-			"github.com/prometheus/", "go.opentelemetry.io/", "google.golang.org/", "net/http/httptest", "testing", "runtime/cgo", "flag",
+			"github.com/prometheus/", "go.opentelemetry.io/", "google.golang.org/", "golang.org/x/crypto/", "golang.org/x/net/", "net/http/httptest", "testing", "runtime/cgo", "flag",
 		} {
 			if pkg == bad || strings.HasSuffix(bad, "/") && strings.HasPrefix(pkg, bad) || strings.HasPrefix(pkg, bad+"/") {
 				t.Errorf("the root package links %s", pkg)

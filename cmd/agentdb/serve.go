@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +29,10 @@ type serveCmd struct {
 
 	TLSCert string `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate, PEM: the server then speaks HTTPS. Read again when it changes."`
 	TLSKey  string `name:"tls-key" type:"path" placeholder:"FILE" help:"Private key of the certificate, PEM."`
-	Org     string `help:"Name of the organization: NAME-ORG.DOMAIN and NAME--GROUP--ORG.DOMAIN are then database NAME, too."`
+
+	ACME acmeFlags `embed:"" prefix:"acme-"`
+
+	Org string `help:"Name of the organization: NAME-ORG.DOMAIN and NAME--GROUP--ORG.DOMAIN are then database NAME, too."`
 
 	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string     `enum:"text,json" default:"text" help:"How the log is written to standard error: ${enum}."`
@@ -65,7 +67,7 @@ func (s *serveCmd) Run(c *console) error {
 			fmt.Errorf("--dev asks for no tokens, so it listens on loopback only, not on %s: leave --dev out, or --listen 127.0.0.1:8080", s.Listen),
 			ln.Close())
 	}
-	secure, err := s.tls()
+	secure, start, err := s.tls(s.logger(c.err))
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -94,6 +96,7 @@ func (s *serveCmd) Run(c *console) error {
 		return errors.Join(err, ln.Close())
 	}
 	s.greet(c.out, ln.Addr().String())
+	start(ctx)
 	err = srv.Serve(ctx, ln)
 	stop() // a second signal ends the process at once
 	closing, cancel := context.WithTimeout(context.Background(), s.Shutdown)
@@ -111,18 +114,6 @@ func (s *serveCmd) issuers() (all []server.Issuer) {
 	return all
 }
 
-// tls returns the settings of HTTPS, nil for plain HTTP.
-func (s *serveCmd) tls() (*tls.Config, error) {
-	if s.TLSCert == "" && s.TLSKey == "" {
-		return nil, nil
-	}
-	c, err := newCertificate(s.TLSCert, s.TLSKey, s.logger(os.Stderr))
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}, nil
-}
-
 func (s *serveCmd) logger(w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: s.LogLevel}
 	if s.LogFormat == "json" {
@@ -135,7 +126,7 @@ func (s *serveCmd) logger(w io.Writer) *slog.Logger {
 func (s *serveCmd) greet(w io.Writer, addr string) {
 	if !s.Dev {
 		scheme := "http"
-		if s.TLSCert != "" {
+		if s.TLSCert != "" || len(s.ACME.Domain) > 0 {
 			scheme = "https"
 		}
 		fmt.Fprintf(w, "agentdb is serving %s on %s://%s\nA token is required: agentdb token create NAME --data %s\n", s.Data, scheme, addr, s.Data)
