@@ -353,15 +353,7 @@ func (x *Executor) afterSet(r *relation, e *Event, cur *found, to int64, kind st
 // losesKey reports whether an update puts a NULL into its row's natural key:
 // from then on the rowid is the row's only name.
 func (x *Executor) losesKey(r *relation, e *Event) bool {
-	if e.Op != OpUpdate || !r.natural(e) || r.NoRowid || r.ipkFK {
-		return false
-	}
-	for _, i := range e.Table.PK {
-		if e.Changed.has(i) && e.New[i].IsNull() {
-			return true
-		}
-	}
-	return false
+	return r.natural(e) && !r.NoRowid && !r.ipkFK && e.losesKey()
 }
 
 // key returns the values that find the row before the operation.

@@ -131,7 +131,8 @@ func (t *travels) executed(id uint64, c *Change, res []wire.OpResult) {
 		}
 		k := e.at(r)
 		n := t.next[k]
-		if found := r.Code == wire.OpMerged || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID; found {
+		lost := e.Op == OpUpdate && r.Code == wire.OpNewID // its key
+		if found := r.Code == wire.OpMerged || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID; found && !lost {
 			n--
 		} else {
 			for n < len(t.mine[k]) && t.mine[k][n].last < id {
@@ -221,7 +222,13 @@ func (c *Change) touches(inserts bool) []touch {
 			continue
 		}
 		table := e.rowsOf()
-		if table == "" || e.Op == OpUpdate && e.still() || e.hasKey() {
+		if table != "" && e.hasKey() {
+			if inserts && e.losesKey() { // from here on it is known by its id
+				list = append(list, touch{OpInsert, table, e.NewRowID, e.NewRowID})
+			}
+			continue
+		}
+		if table == "" || e.Op == OpUpdate && e.still() {
 			continue
 		}
 		t := touch{e.Op, table, e.RowID, e.NewRowID}
@@ -246,6 +253,11 @@ func (e *Event) hasKey() bool {
 		}
 	}
 	return len(e.Table.PK) > 0 && !hasNullKey(e)
+}
+
+// losesKey reports whether an update puts a NULL into its row's natural key.
+func (e *Event) losesKey() bool {
+	return e.Op == OpUpdate && slices.ContainsFunc(e.Table.PK, func(i int) bool { return e.Changed.has(i) && e.New[i].IsNull() })
 }
 
 // lastDelete returns the index of the last touch of a table's rows if it is a

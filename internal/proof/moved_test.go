@@ -45,6 +45,29 @@ func TestKeyAgain(t *testing.T) {
 	}
 }
 
+// TestKeyLostAtUsedNumber takes a row's key away whose number was another row's
+// that the push replica is told of in the same answer.
+func TestKeyLostAtUsedNumber(t *testing.T) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+	}
+	a.exec("INSERT INTO t VALUES ('a', 'a', '-'), (NULL, 'gone', '-')")
+	a.sync()
+	p.sync()
+	a.exec("DELETE FROM t WHERE tok = 'gone'")
+	a.sync()
+	p.exec("INSERT INTO t VALUES ('p', 'p', '-')")
+	p.exec("UPDATE t SET k = NULL")
+	p.sync()
+	p.exec("UPDATE t SET v = 'changed'")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), "[1a- 2pchanged]")
+	want(t, "its own", fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t")), "[2pchanged]")
+}
+
 // TestPushAfterMove inserts at a push replica a number that another row had on
 // the server, and goes on with that row.
 func TestPushAfterMove(t *testing.T) {
