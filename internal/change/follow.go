@@ -132,7 +132,8 @@ func (t *travels) executed(id uint64, c *Change, res []wire.OpResult) {
 		k := e.at(r)
 		n := t.next[k]
 		lost := e.Op == OpUpdate && r.Code == wire.OpNewID // its key
-		if found := r.Code == wire.OpMerged || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID; found && !lost {
+		merged := e.Op == OpInsert && r.Code == wire.OpMerged
+		if merged || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID && !lost {
 			n--
 		} else {
 			for n < len(t.mine[k]) && t.mine[k][n].last < id {

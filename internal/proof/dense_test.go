@@ -242,6 +242,8 @@ func (d *dense) statement(x *denseAgent, tx *agentdb.Tx) (string, error) {
 		s = fmt.Sprintf("%s INTO %s (%s, tok, v, u) VALUES (%d, %s, %[5]s, %s)", d.one("INSERT", "REPLACE", "INSERT OR IGNORE"), table, key, num, tok, u)
 	case kind < 6:
 		s = fmt.Sprintf("UPDATE %s SET v = tok || ' %d' WHERE tok = %s", table, now, some)
+	case kind < 7:
+		s = fmt.Sprintf("UPDATE %s SET %s = %d, v = tok || ' %d' WHERE tok = %s", table, key, num, now, some)
 	case kind < 9:
 		s = fmt.Sprintf("UPDATE %s SET %s = %d WHERE tok = %s", table, key, num, some)
 	case kind < 10:

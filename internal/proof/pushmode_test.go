@@ -171,7 +171,8 @@ func TestPushModeKeyToNull(t *testing.T) {
 // TestPushModeMoved lets others move and delete a row after it got the number
 // that its replica asked for, in a change whose answer was lost.
 func TestPushModeMoved(t *testing.T) {
-	for _, ddl := range []bool{false, true} {
+	for i := range 4 {
+		ddl, overwrites := i%2 > 0, i/2 > 0
 		for _, after := range []string{"UPDATE t SET id = 3 WHERE id = 20", "DELETE FROM t WHERE id = 20"} {
 			l := newLabHere(t)
 			a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
@@ -180,10 +181,15 @@ func TestPushModeMoved(t *testing.T) {
 			}
 			p.exec("INSERT INTO t (id, tok) VALUES (7, 'p')")
 			p.sync()
+			if overwrites {
+				a.sync()
+				a.exec("UPDATE t SET v = 'of a'")
+				a.sync()
+			}
 			if ddl {
 				p.exec("CREATE TABLE gone (x); DROP TABLE gone")
 			}
-			p.exec("UPDATE t SET id = 20 WHERE id = 7")
+			p.exec("UPDATE t SET id = 20, v = 'early' WHERE id = 7")
 			p.proxy.do(fault{kind: faultDropAnswer})
 			p.fails()
 			a.sync()
@@ -200,7 +206,7 @@ func TestPushModeMoved(t *testing.T) {
 			if strings.HasPrefix(after, "UPDATE") {
 				rows = "[20 a - 3 p late]"
 			}
-			want(t, fmt.Sprint("ddl=", ddl, ", ", after), fmt.Sprint(a.texts("SELECT id || ' ' || tok || ' ' || v FROM t ORDER BY tok")), rows)
+			want(t, fmt.Sprint("ddl=", ddl, " overwrites=", overwrites, ", ", after), fmt.Sprint(a.texts("SELECT id || ' ' || tok || ' ' || v FROM t ORDER BY tok")), rows)
 		}
 	}
 }
