@@ -41,6 +41,10 @@ type Config struct {
 	// bounds how far back a database can be restored, forked or exported, and
 	// how long a replica may stay away before it gets a snapshot.
 	Retention time.Duration
+	// CompactRate is how many bytes per second compactions of the history write
+	// at most, so that they leave the disk to requests. They go faster while
+	// commits have to wait for them. No limit by default.
+	CompactRate int64
 	// ExpiredExport is a directory that databases are exported to, as files
 	// NAME-ID.db, before they are deleted because their time is over. By default
 	// they are deleted.

@@ -41,7 +41,7 @@ type stored struct {
 func openDatabases(cfg Config, key *catalog.Key) (*stored, error) {
 	// The engine's own chatter is for its developers.
 	log := slog.New(atLeast{cfg.Logger.Handler(), slog.LevelWarn})
-	store, err := history.Open(history.Options{Dir: filepath.Join(cfg.DataDir, historyDir), Logger: log})
+	store, err := history.Open(history.Options{Dir: filepath.Join(cfg.DataDir, historyDir), CompactRate: cfg.CompactRate, Logger: log})
 	if err != nil {
 		return nil, err
 	}

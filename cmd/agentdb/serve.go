@@ -47,6 +47,7 @@ type serveCmd struct {
 	RateToken      rate          `placeholder:"N[:BURST]" help:"The same for each token."`
 	RateOrg        rate          `placeholder:"N[:BURST]" help:"The same for all databases of an organization together."`
 	Retention      lifetime      `default:"never" help:"How long old revisions are kept, for restores, forks and exports: 12h, 30d, or never to drop any."`
+	CompactRate    byteSize      `placeholder:"SIZE" help:"Most bytes per second that compactions of the history write while no commit waits for them. Default: no limit."`
 	ExpiredExport  string        `type:"path" placeholder:"DIR" help:"Export databases to files here before they are deleted because their time is over."`
 	Drain          time.Duration `default:"0s" help:"How long to go on after SIGTERM while /readyz says no, for a balancer to notice."`
 	Shutdown       time.Duration `default:"10s" help:"How long requests under way may go on after SIGTERM."`
@@ -80,6 +81,7 @@ func (s *serveCmd) Run(c *console) error {
 		TLS:            secure,
 		Issuers:        s.issuers(),
 		Retention:      time.Duration(s.Retention),
+		CompactRate:    int64(s.CompactRate),
 		ExpiredExport:  s.ExpiredExport,
 		DataDir:        s.Data,
 		Dev:            s.Dev,

@@ -39,6 +39,10 @@ func engineOptions(o Options) *pebble.Options {
 	}
 	// What a flush writes is soon written again.
 	po.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	slow := &pace{rate: o.CompactRate}
+	if o.CompactRate > 0 {
+		po.FS = throttledFS{o.FS, slow}
+	}
 	po.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { o.Logger.Warn("history: background error", "err", err) },
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
@@ -49,7 +53,9 @@ func engineOptions(o Options) *pebble.Options {
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			o.Logger.Warn("history: write stall", "reason", i.Reason)
+			slow.urgent.Store(true)
 		},
+		WriteStallEnd: func() { slow.urgent.Store(false) },
 	}
 	return po
 }
