@@ -1,6 +1,10 @@
 package agentdb
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
+)
 
 // verb is what the first words of a statement say about how it has to be run.
 type verb uint8
@@ -71,54 +75,21 @@ func savepointName(s string) string {
 
 // nextToken skips white space, comments and empty statements, and returns the next word or quoted name.
 func nextToken(s string) (token, rest string) {
-	s = skipBlank(s)
-	if s == "" {
+	if s = skipBlank(s); s == "" {
 		return "", ""
 	}
-	if end, ok := map[byte]byte{'"': '"', '\'': '\'', '`': '`', '[': ']'}[s[0]]; ok {
-		return quotedToken(s, end)
-	}
-	i := 0
-	for i < len(s) && isWordByte(s[i]) {
-		i++
-	}
-	if i == 0 {
-		i = 1
-	}
-	return s[:i], s[i:]
-}
-
-// quotedToken returns the quoted name at the start of s, quotes included. A doubled quote is part of the name.
-func quotedToken(s string, end byte) (token, rest string) {
-	for i := 1; i < len(s); i++ {
-		if s[i] != end {
-			continue
-		}
-		if end != ']' && i+1 < len(s) && s[i+1] == end {
-			i++
-			continue
-		}
-		return s[:i+1], s[i+1:]
-	}
-	return s, ""
-}
-
-func isWordByte(b byte) bool {
-	return b == '_' || b == '$' || b >= 0x80 || '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
+	n := sqlite.Lexeme(s)
+	return s[:n], s[n:]
 }
 
 // skipBlank drops leading white space, comments and semicolons.
 func skipBlank(s string) string {
 	for {
-		s = strings.TrimLeft(s, " \t\r\n\f;\ufeff")
-		switch {
-		case strings.HasPrefix(s, "--"):
-			_, s, _ = strings.Cut(s, "\n")
-		case strings.HasPrefix(s, "/*"):
-			_, s, _ = strings.Cut(s[2:], "*/")
-		default:
+		s = strings.TrimLeft(s, ";\ufeff")
+		if s == "" || !sqlite.IsBlank(s) {
 			return s
 		}
+		s = s[sqlite.Lexeme(s):]
 	}
 }
 

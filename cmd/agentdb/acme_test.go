@@ -85,9 +85,10 @@ func (s *acmeServer) wait(name string) *x509.Certificate {
 	return nil
 }
 
-// TestACME gets certificates for two names from a CA, serves with them, and has
-// them after a restart without asking again. Other names get none.
-func TestACME(t *testing.T) {
+// newCAOf starts a CA for a server that is still to be started, and stopped by a
+// signal.
+func newCAOf(t *testing.T) *ca {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("no SIGTERM")
 	}
@@ -95,7 +96,13 @@ func TestACME(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, data := newCA(t, addr), filepath.Join(t.TempDir(), "data")
+	return newCA(t, addr)
+}
+
+// TestACME gets certificates for two names from a CA, serves with them, and has
+// them after a restart without asking again. Other names get none.
+func TestACME(t *testing.T) {
+	c, data := newCAOf(t), filepath.Join(t.TempDir(), "data")
 	s := serveACME(t, c, data, "DB.example.com", "tasks.db.example.com")
 	first, second := s.wait("db.example.com"), s.wait("tasks.db.example.com")
 	if !slices.Equal(c.contacts, []string{"mailto:ops@example.com"}) {
@@ -106,7 +113,7 @@ func TestACME(t *testing.T) {
 	roots.AddCert(c.root)
 	for _, http2 := range []bool{false, true} {
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "db.example.com"}, ForceAttemptHTTP2: http2}}
-		res, err := client.Get("https://" + addr + "/healthz")
+		res, err := client.Get("https://" + c.server + "/healthz")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,14 +151,7 @@ func TestACME(t *testing.T) {
 // TestACMERenews shows that a certificate whose time ends is another one soon,
 // while the server runs.
 func TestACMERenews(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no SIGTERM")
-	}
-	addr, err := freeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newCA(t, addr)
+	c := newCAOf(t)
 	c.lifetime = 3 * time.Second
 	s := serveACME(t, c, filepath.Join(t.TempDir(), "data"), "db.example.com")
 	first := s.wait("db.example.com")
@@ -187,14 +187,7 @@ func private(t *testing.T, dir string) {
 
 // TestACMERefused: the server says why there is no certificate, and goes on.
 func TestACMERefused(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no SIGTERM")
-	}
-	addr, err := freeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newCA(t, addr)
+	c := newCAOf(t)
 	c.refuses = true
 	s := serveACME(t, c, filepath.Join(t.TempDir(), "data"), "db.example.com")
 	for end := time.Now().Add(20 * time.Second); c.count() == 0 && time.Now().Before(end); {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -31,18 +32,21 @@ func (configFile) BeforeResolve(_ *kong.Kong, ctx *kong.Context, trace *kong.Pat
 		return fmt.Errorf("%s: there is no setting %q", path, unknown)
 	}
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		for _, env := range flag.Envs {
-			if _, ok := os.LookupEnv(env); ok {
-				return nil, nil
-			}
-		}
 		v, ok := values[flag.Name]
-		if !ok {
+		if !ok || inEnvironment(flag) {
 			return nil, nil
 		}
 		return fmt.Sprint(v), nil
 	}))
 	return nil
+}
+
+// inEnvironment reports whether a variable of a flag is set.
+func inEnvironment(flag *kong.Flag) bool {
+	return slices.ContainsFunc(flag.Envs, func(env string) bool {
+		_, ok := os.LookupEnv(env)
+		return ok
+	})
 }
 
 // unknownKey returns a key that is no flag's name.

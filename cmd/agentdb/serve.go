@@ -37,6 +37,15 @@ type serveCmd struct {
 	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string     `enum:"text,json" default:"text" help:"How the log is written to standard error: ${enum}."`
 
+	Limits limitFlags `embed:""`
+
+	Retention     lifetime `default:"never" help:"How long old revisions are kept, for restores, forks and exports: 12h, 30d, or never to drop any."`
+	CompactRate   byteSize `placeholder:"SIZE" help:"Most bytes per second that compactions of the history write while no commit waits for them. Default: no limit."`
+	ExpiredExport string   `type:"path" placeholder:"DIR" help:"Export databases to files here before they are deleted because their time is over."`
+}
+
+// limitFlags are the settings of server.Limits.
+type limitFlags struct {
 	MaxBody        byteSize      `default:"64MiB" help:"Largest request body."`
 	MaxTransaction byteSize      `default:"128MiB" help:"Largest transaction that an agent may push."`
 	MaxConnections int           `default:"10000" help:"Most connections at a time."`
@@ -46,11 +55,17 @@ type serveCmd struct {
 	RateDatabase   rate          `placeholder:"N[:BURST]" help:"Most requests per second for each database, and at once. Default: no limit."`
 	RateToken      rate          `placeholder:"N[:BURST]" help:"The same for each token."`
 	RateOrg        rate          `placeholder:"N[:BURST]" help:"The same for all databases of an organization together."`
-	Retention      lifetime      `default:"never" help:"How long old revisions are kept, for restores, forks and exports: 12h, 30d, or never to drop any."`
-	CompactRate    byteSize      `placeholder:"SIZE" help:"Most bytes per second that compactions of the history write while no commit waits for them. Default: no limit."`
-	ExpiredExport  string        `type:"path" placeholder:"DIR" help:"Export databases to files here before they are deleted because their time is over."`
 	Drain          time.Duration `default:"0s" help:"How long to go on after SIGTERM while /readyz says no, for a balancer to notice."`
 	Shutdown       time.Duration `default:"10s" help:"How long requests under way may go on after SIGTERM."`
+}
+
+// limits returns them.
+func (l *limitFlags) limits() server.Limits {
+	return server.Limits{
+		MaxBody: int64(l.MaxBody), MaxDecoded: 4 * int64(l.MaxBody), MaxTransaction: int64(l.MaxTransaction),
+		MaxConnections: l.MaxConnections, MaxUpload: int64(l.MaxUpload), MaxWait: l.MaxWait, StatementTimeout: l.MaxTime, ShutdownTimeout: l.Shutdown, DrainTime: l.Drain,
+		Rates: server.RateLimits{Database: server.Rate(l.RateDatabase), Token: server.Rate(l.RateToken), Organization: server.Rate(l.RateOrg)},
+	}
 }
 
 // Run implements the command.
@@ -88,11 +103,7 @@ func (s *serveCmd) Run(c *console) error {
 		Domain:         s.Domain,
 		Organization:   s.Org,
 		Logger:         s.logger(c.err),
-		Limits: server.Limits{
-			MaxBody: int64(s.MaxBody), MaxDecoded: 4 * int64(s.MaxBody), MaxTransaction: int64(s.MaxTransaction),
-			MaxConnections: s.MaxConnections, MaxUpload: int64(s.MaxUpload), MaxWait: s.MaxWait, StatementTimeout: s.MaxTime, ShutdownTimeout: s.Shutdown, DrainTime: s.Drain,
-			Rates: server.RateLimits{Database: server.Rate(s.RateDatabase), Token: server.Rate(s.RateToken), Organization: server.Rate(s.RateOrg)},
-		},
+		Limits:         s.Limits.limits(),
 	})
 	if err != nil {
 		return errors.Join(err, ln.Close())
@@ -101,7 +112,7 @@ func (s *serveCmd) Run(c *console) error {
 	start(ctx)
 	err = srv.Serve(ctx, ln)
 	stop() // a second signal ends the process at once
-	closing, cancel := context.WithTimeout(context.Background(), s.Shutdown)
+	closing, cancel := context.WithTimeout(context.Background(), s.Limits.Shutdown)
 	defer cancel()
 	err = errors.Join(err, srv.Close(closing))
 	flush()

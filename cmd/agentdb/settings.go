@@ -78,13 +78,8 @@ func (s settings) write() error {
 // the command line or in the environment.
 func settingsResolver() kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if !flag.Tag.Has("setting") {
+		if !flag.Tag.Has("setting") || inEnvironment(flag) {
 			return nil, nil
-		}
-		for _, env := range flag.Envs {
-			if _, ok := os.LookupEnv(env); ok {
-				return nil, nil
-			}
 		}
 		s, err := readSettings()
 		if v, ok := s[flag.Name]; ok && err == nil {

@@ -83,9 +83,15 @@ func (n *Renumbering) Absent(id uint64, c *Change, res []wire.OpResult) (*Change
 }
 
 // half reports whether an operation is one half of an update of a full-text row.
-func half(in []*Event, i int) bool {
-	e := in[i]
-	return e.again || e.Op == OpDelete && i+1 < len(in) && in[i+1].again && in[i+1].Table.Name == e.Table.Name
+func half(in []*Event, i int) bool { return in[i].again || second(in, i) != nil }
+
+// second returns the insert that makes an operation, a delete, the first half of
+// an update of a full-text row; nil if there is none.
+func second(in []*Event, i int) *Event {
+	if in[i].Op == OpDelete && i+1 < len(in) && in[i+1].again && in[i+1].Table.Name == in[i].Table.Name {
+		return in[i+1]
+	}
+	return nil
 }
 
 // absent gives the row of one operation the id that it has on the server.

@@ -139,10 +139,7 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 	in := c.Intents()
 	x.reserve(in)
 	for i, e := range in {
-		x.op, x.began, x.spent, x.next = i, time.Now(), x.cap.bytes, nil
-		if e.Op == OpDelete && i+1 < len(in) && in[i+1].again && in[i+1].Table.Name == e.Table.Name {
-			x.next = in[i+1]
-		}
+		x.op, x.began, x.spent, x.next = i, time.Now(), x.cap.bytes, second(in, i)
 		if why, ok := x.skip[i]; ok {
 			x.lost = x.lost || e.Op == OpDelete
 			kind := "raise"

@@ -213,8 +213,8 @@ type touch struct {
 }
 
 // touches returns what the change's effects did to the ids of rows that are known
-// by nothing else, without the inserts unless they are wanted. An update of a full-text row is one, though it
-// deletes the row and inserts it again.
+// by nothing else, without the inserts unless they are wanted. An update of a
+// full-text row is one, though it deletes the row and inserts it again.
 func (c *Change) touches(inserts bool) []touch {
 	var list []touch
 	for i := range c.Events {

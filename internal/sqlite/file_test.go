@@ -9,9 +9,10 @@ import (
 	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
-// TestFileBeyondTheEnd writes behind a database's end, which changes nothing
-// for SQLite, and takes it back.
-func TestFileBeyondTheEnd(t *testing.T) {
+// newFile returns a database of one row, with nothing in its WAL, its file and
+// how long that is.
+func newFile(t *testing.T) (*sqlite.Conn, *sqlite.File, int64) {
+	t.Helper()
 	c := newConn(t, "CREATE TABLE t(v); INSERT INTO t VALUES(1)")
 	if _, _, err := c.Checkpoint(sqlite.CheckpointTruncate); err != nil {
 		t.Fatal(err)
@@ -21,8 +22,18 @@ func TestFileBeyondTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	size, err := f.Size()
-	if err != nil || size != queryInt(t, c, "PRAGMA page_count")*4096 {
-		t.Fatalf("the file has %d bytes, %v", size, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, f, size
+}
+
+// TestFileBeyondTheEnd writes behind a database's end, which changes nothing
+// for SQLite, and takes it back.
+func TestFileBeyondTheEnd(t *testing.T) {
+	c, f, size := newFile(t)
+	if size != queryInt(t, c, "PRAGMA page_count")*4096 {
+		t.Fatalf("the file has %d bytes", size)
 	}
 	big := bytes.Repeat([]byte("behind"), 100_000)
 	if n, err := f.WriteAt(big, size); n != len(big) || err != nil {
@@ -49,18 +60,7 @@ func TestFileBeyondTheEnd(t *testing.T) {
 // TestFileReserve: room that was found for a file shows neither in its size nor
 // in its content.
 func TestFileReserve(t *testing.T) {
-	c := newConn(t, "CREATE TABLE t(v); INSERT INTO t VALUES(1)")
-	if _, _, err := c.Checkpoint(sqlite.CheckpointTruncate); err != nil {
-		t.Fatal(err)
-	}
-	f, err := c.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	size, err := f.Size()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, f, size := newFile(t)
 	f.Reserve(size, size+4<<20)
 	f.Reserve(size, size)
 	if n, err := f.Size(); n != size || err != nil {

@@ -3,6 +3,8 @@ package turso
 import (
 	"strconv"
 	"strings"
+
+	"github.com/agentdb/agentdb/internal/sqlite"
 )
 
 // Policy returns the statement that makes a temporary trigger of another's
@@ -94,66 +96,17 @@ type scanner struct {
 // word reads the next token and reports whether it is that one.
 func (s *scanner) word(w string) bool { return strings.EqualFold(s.next(), w) }
 
-// next reads the next token; "" is the end.
+// next reads the next token, past space and comments; "" is the end.
 func (s *scanner) next() string {
-	s.space()
-	from := s.at
-	if from == len(s.s) {
-		s.token = ""
-		return ""
-	}
-	switch c := s.s[from]; {
-	case c == '\'' || c == '"' || c == '`':
-		s.quoted(c)
-	case c == '[':
-		s.quoted(']')
-	case isWord(c):
-		for s.at < len(s.s) && isWord(s.s[s.at]) {
-			s.at++
-		}
-	default:
-		s.at++
-	}
-	s.token = s.s[from:s.at]
-	return s.token
-}
-
-// quoted skips what is quoted up to its end; a doubled quote is two of them.
-func (s *scanner) quoted(end byte) {
-	if n := strings.IndexByte(s.s[s.at+1:], end); n >= 0 {
-		s.at += n + 2
-	} else {
-		s.at = len(s.s)
-	}
-}
-
-// space skips white space and comments.
-func (s *scanner) space() {
-	for s.at < len(s.s) {
-		rest := s.s[s.at:]
-		switch {
-		case strings.IndexByte(" \t\r\n\f", rest[0]) >= 0:
-			s.at++
-		case strings.HasPrefix(rest, "--"):
-			s.skip(2, "\n")
-		case strings.HasPrefix(rest, "/*"):
-			s.skip(2, "*/")
-		default:
-			return
+	for s.token = ""; s.at < len(s.s); {
+		from := s.at
+		s.at += sqlite.Lexeme(s.s[from:])
+		if s.token = s.s[from:s.at]; !sqlite.IsBlank(s.token) {
+			return s.token
 		}
 	}
-}
-
-func (s *scanner) skip(n int, end string) {
-	if i := strings.Index(s.s[s.at+n:], end); i >= 0 {
-		s.at += n + i + len(end)
-	} else {
-		s.at = len(s.s)
-	}
-}
-
-func isWord(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '$' || c >= 0x80
+	s.token = ""
+	return ""
 }
 
 // PolicyName is the name of the n-th temporary trigger.
