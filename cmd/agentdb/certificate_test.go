@@ -96,6 +96,9 @@ func TestHTTPS(t *testing.T) {
 	if rep, err := db.Sync(t.Context()); err != nil || rep.Pushed == 0 {
 		t.Fatalf("%+v, %v", rep, err)
 	}
+	if err := (&healthCmd{Listen: ln.Addr().String(), Timeout: time.Second}).Run(&console{out: t.Output()}); err != nil {
+		t.Errorf("health: %v", err)
+	}
 	serial := func() int64 {
 		conn, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{RootCAs: roots})
 		if err != nil {

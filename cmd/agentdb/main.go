@@ -14,6 +14,7 @@
 //	agentdb audit
 //	agentdb config show|set|unset
 //	agentdb completion bash|zsh|fish
+//	agentdb health [--listen 127.0.0.1:8080]
 //	agentdb version
 //
 // The commands db, group, org, audit, inspect and backup create find the server by --api-url and
@@ -52,6 +53,7 @@ type cli struct {
 	Inspect    inspectCmd    `cmd:"" help:"Show the tables of a database, their rows and sizes."`
 	Config     configCmd     `cmd:"" help:"Keep the server's address, a token and an organization for other commands."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes command lines."`
+	Health     healthCmd     `cmd:"" help:"Ask the server of this machine whether it is ready."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
