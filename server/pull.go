@@ -22,8 +22,8 @@ import (
 // largest database is smaller.
 const maxPull = 4 << 20
 
-// smallPull is the size up to which an answer with pages is put together before
-// it is sent. Larger ones are sent while they are read.
+// smallPull is the size up to which an answer with pages is put together in
+// memory. Larger ones are sent while they are read, or put together in a file.
 const smallPull = 1 << 20
 
 // pullUpdates answers a Turso client's request for pages.
@@ -80,7 +80,7 @@ func (s *Server) pullUpdates(w *recorder, r *http.Request) error {
 	case err != nil:
 		return gone(r, err)
 	}
-	return s.writePull(w, ans, decodesGzip(r.Header), isNear(r))
+	return s.writePull(w, r, ans)
 }
 
 func badPull(err error) error {
@@ -120,9 +120,6 @@ func isNear(r *http.Request) bool {
 	return isLoopback(r.RemoteAddr) && r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == ""
 }
 
-// fastLevel halves pages of text at 60 MB/s; level 1 is as fast and worse.
-const fastLevel = 4
-
 // tinyPull is the size up to which an answer is compressed at tinyLevel: that
 // is a percent or two better than the default, and takes a tenth of a
 // millisecond for a few pages.
@@ -131,46 +128,73 @@ const (
 	tinyLevel = 8
 )
 
-// writePull writes an answer. It is known to be whole by its length, or by the
-// end that only a whole body has: a client can't tell otherwise.
-func (s *Server) writePull(w *recorder, ans *tenant.PageAnswer, zip, near bool) error {
+// writePull writes an answer. It is known to be whole by its length, which every
+// answer has: a client can't tell otherwise.
+func (s *Server) writePull(w *recorder, r *http.Request, ans *tenant.PageAnswer) error {
 	h := w.Header()
 	h["Content-Type"] = []string{"application/protobuf"}
 	size := len(turso.AppendHeader(nil, ans.Revision, ans.Size))
 	for _, no := range ans.Pages {
 		size += turso.PageSizeOnWire(no)
 	}
-	if zip && len(ans.Pages) > 0 && (size <= smallPull || !near) {
-		h["Content-Encoding"] = []string{"gzip"}
-		if size > smallPull {
-			w.WriteHeader(http.StatusOK)
-			return s.zips.fast.write(w, ans, fastLevel)
+	zip := len(ans.Pages) > 0 && decodesGzip(r.Header)
+	if size <= smallPull {
+		return s.writeSmallPull(w, ans, size, zip)
+	}
+	if zip && !isNear(r) {
+		body, err := ans.Gzip(r.Context())
+		if err == nil {
+			defer body.Close()
+			return writeSpool(w, body)
 		}
-		var buf bytes.Buffer
+		if !errors.Is(err, tenant.ErrSpool) {
+			return gone(r, err)
+		}
+		s.log.Debug("an answer is not compressed", "db", w.db, "error", err)
+	}
+	h["Content-Length"] = []string{strconv.Itoa(size)}
+	w.WriteHeader(http.StatusOK)
+	return copyPull(w, ans)
+}
+
+// writeSmallPull writes an answer that is put together in memory.
+func (s *Server) writeSmallPull(w *recorder, ans *tenant.PageAnswer, size int, zip bool) error {
+	var buf bytes.Buffer
+	if zip {
 		zips, level := &s.zips.small, gzip.DefaultCompression
 		if size <= tinyPull {
 			zips, level = &s.zips.tiny, tinyLevel
 		}
 		if err := zips.write(&buf, ans, level); err != nil {
-			delete(h, "Content-Encoding")
 			return err
 		}
-		h["Content-Length"] = []string{strconv.Itoa(buf.Len())}
-		w.WriteHeader(http.StatusOK)
-		return writeAll(w, buf.Bytes())
-	}
-	if size <= smallPull {
-		buf := bytes.NewBuffer(make([]byte, 0, size))
-		if err := copyPull(buf, ans); err != nil {
+		w.Header()["Content-Encoding"] = []string{"gzip"}
+	} else {
+		buf.Grow(size)
+		if err := copyPull(&buf, ans); err != nil {
 			return err
 		}
-		h["Content-Length"] = []string{strconv.Itoa(buf.Len())}
-		w.WriteHeader(http.StatusOK)
-		return writeAll(w, buf.Bytes())
 	}
-	h["Content-Length"] = []string{strconv.Itoa(size)}
+	w.Header()["Content-Length"] = []string{strconv.Itoa(buf.Len())}
 	w.WriteHeader(http.StatusOK)
-	return copyPull(w, ans)
+	return writeAll(w, buf.Bytes())
+}
+
+// writeSpool writes an answer that was compressed before.
+func writeSpool(w *recorder, body *tenant.Spool) error {
+	h := w.Header()
+	h["Content-Encoding"] = []string{"gzip"}
+	h["Content-Length"] = []string{strconv.FormatInt(body.Size(), 10)}
+	w.WriteHeader(http.StatusOK)
+	for b, err := range body.Parts {
+		if err != nil {
+			return err
+		}
+		if err := writeAll(w, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // zippers keeps compressors of one level for their next use.

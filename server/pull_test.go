@@ -3,7 +3,6 @@ package server_test
 import (
 	"bytes"
 	"compress/gzip"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -397,46 +396,6 @@ func TestPullAsksForAToken(t *testing.T) {
 	} {
 		if _, status, text := s.pull("x", c.token, nil); status != c.want {
 			t.Errorf("%d, not %d: %s", status, c.want, text)
-		}
-	}
-}
-
-// TestPullLargeOverHTTP reads answers that are sent while they are read.
-func TestPullLargeOverHTTP(t *testing.T) {
-	s := newSQL(t, server.Config{Dev: true})
-	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad BLOB)",
-		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<500) INSERT INTO t(v,pad) SELECT 'x', randomblob(5000) FROM n")
-	h := httptest.NewServer(s.srv)
-	defer h.Close()
-	for _, agent := range []string{"node", "turso-sync-go"} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/db/t/pull-updates", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("User-Agent", agent)
-		r.Header.Set("Accept-Encoding", "application/protobuf")
-		r.Header.Set("X-Forwarded-For", "192.0.2.7") // from this machine it would not be compressed
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		in := io.Reader(resp.Body)
-		if zipped := resp.Header.Get("Content-Encoding") == "gzip"; zipped != (agent == "node") {
-			t.Errorf("for %s: %v", agent, resp.Header)
-		} else if zipped {
-			if in, err = gzip.NewReader(in); err != nil {
-				t.Fatal(err)
-			}
-		} else if resp.ContentLength < 2_500_000 {
-			t.Errorf("Content-Length %d", resp.ContentLength)
-		}
-		b, err := io.ReadAll(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := decodePages(t, b).query(t, "SELECT count(*)||' '||sum(length(pad)) FROM t"); got != fmt.Sprint("500 ", 500*5000) {
-			t.Errorf("for %s: %s", agent, got)
 		}
 	}
 }

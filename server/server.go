@@ -76,7 +76,7 @@ type Server struct {
 	draining atomic.Bool   // Serve was told to stop
 	stopping context.Context
 	stop     context.CancelFunc // ends WebSockets
-	zips     struct{ fast, small, tiny zippers }
+	zips     struct{ small, tiny zippers }
 
 	mu     sync.Mutex
 	active int           // requests under way; guarded by mu

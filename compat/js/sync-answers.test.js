@@ -1,7 +1,7 @@
 // @tursodatabase/sync when what comes back is not an answer: refusals of each
 // kind, and answers cut at any byte. Nothing may be lost, and nothing twice.
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { Server } from './server.js';
 import { all, Fleet } from './sync.js';
@@ -128,4 +128,77 @@ scenario('answers to pulls, cut after each byte', async (f, p, a) => {
   await a.pull();
   assert.ok(cuts > 200, `${cuts} cuts`);
   assert.deepEqual(await all(a, rows), [['s00000']]);
+});
+
+// afar stands before the server as a reverse proxy does that serves clients on
+// other machines, and cuts an answer's bytes as they are on the wire.
+async function afar() {
+  const p = { cut: undefined, seen: undefined };
+  const http = createServer((req, res) => {
+    const up = request(`${server.url}${req.url}`, { method: req.method, headers: { ...req.headers, 'x-forwarded-for': '192.0.2.7' } }, async (answer) => {
+      const parts = [];
+      for await (const b of answer) parts.push(b);
+      const all = Buffer.concat(parts);
+      const cut = req.url.endsWith('/pull-updates') ? p.cut : undefined;
+      if (req.url.endsWith('/pull-updates')) p.seen = { headers: answer.headers, length: all.length };
+      res.writeHead(answer.statusCode, answer.headers);
+      if (cut === undefined || cut >= all.length) return res.end(all);
+      res.write(all.subarray(0, cut), () => req.socket.destroy());
+    });
+    req.pipe(up);
+  });
+  await new Promise((done) => http.listen(0, '127.0.0.1', done));
+  p.url = `http://127.0.0.1:${http.address().port}`;
+  p.stop = () => {
+    http.closeAllConnections();
+    http.close();
+  };
+  return p;
+}
+
+test('large answers are compressed, have their length, and cut anywhere they change nothing', async () => {
+  const f = new Fleet(server);
+  const p = await afar();
+  const whole = () => {
+    assert.equal(p.seen.headers['content-encoding'], 'gzip');
+    assert.equal(Number(p.seen.headers['content-length']), p.seen.length);
+    assert.equal(p.seen.headers['transfer-encoding'], undefined);
+    return p.seen.length;
+  };
+  const cuts = (n) => [1, 9, 10, 14, 60, 70, ...Array.from({ length: 12 }, (_, i) => Math.floor(((i + 1) * n) / 13)), n - 9, n - 8, n - 4, n - 1];
+  const filler = (from) => `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${from + 999}) INSERT INTO t SELECT i, hex(randomblob(1500)) FROM n`;
+  const sum = 'SELECT count(*), sum(length(x)), min(x), max(x) FROM t';
+  const url = `${p.url}/db/${f.name}`;
+  try {
+    await f.sql('CREATE TABLE t(id INTEGER PRIMARY KEY, x TEXT)', filler(1));
+    const a = await f.open({ url });
+    const n = whole();
+    const b = await f.open({ url });
+    whole();
+    for (const c of [a, b]) assert.deepEqual(await all(c, sum), await f.sql(sum));
+    for (p.cut of cuts(n)) await assert.rejects(f.open({ url }), undefined, `a bootstrap cut to ${p.cut} of ${n} bytes`);
+
+    p.cut = undefined;
+    await a.exec("INSERT INTO t VALUES (5000, 'a')"); // from now on answers have a stamp
+    await a.push();
+    await b.pull();
+    await f.sql(filler(2001), "UPDATE t SET x = hex(randomblob(1500)) WHERE id % 7 = 0");
+    const had = await all(a, sum);
+    await b.pull();
+    for (p.cut of cuts(whole())) {
+      await assert.rejects(a.pull(), undefined, `a pull cut to ${p.cut} bytes`);
+      assert.deepEqual(await all(a, sum), had);
+    }
+    p.cut = undefined;
+    await a.pull();
+    whole();
+    for (const c of [a, b]) assert.deepEqual(await all(c, sum), await f.sql(sum));
+
+    const parts = await f.open({ url, pullBytesThreshold: 2 << 20 });
+    whole();
+    assert.deepEqual(await all(parts, sum), await f.sql(sum));
+  } finally {
+    await f.close();
+    p.stop();
+  }
 });

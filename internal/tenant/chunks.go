@@ -19,8 +19,9 @@ import (
 // The bytes on disk are bounded, and what can't be read or written is made
 // anew.
 type chunkCache struct {
-	dir string
-	max int64
+	dir    string
+	max    int64
+	intact func([]byte) bool // whether a file is one, and whole
 
 	mu   sync.Mutex // guards what follows
 	dbs  map[string]*cachedSnapshot
@@ -43,8 +44,8 @@ type cachedChunk struct {
 	file  uint64
 }
 
-func newChunkCache(dir string, limit int64) (*chunkCache, error) {
-	return &chunkCache{dir: dir, max: limit, dbs: map[string]*cachedSnapshot{}, lru: list.New()}, os.MkdirAll(dir, 0o700)
+func newChunkCache(dir string, limit int64, intact func([]byte) bool) (*chunkCache, error) {
+	return &chunkCache{dir: dir, max: limit, intact: intact, dbs: map[string]*cachedSnapshot{}, lru: list.New()}, os.MkdirAll(dir, 0o700)
 }
 
 func (c *chunkCache) path(file uint64) string {
@@ -176,16 +177,28 @@ func (v *chunkView) get(first uint32, buf []byte) (msg []byte, ok bool) {
 	}
 	defer func() { _ = f.Close() }()
 	buf = slices.Grow(buf, int(k.size))[:k.size]
-	if _, err := io.ReadFull(f, buf); err != nil || !wire.Intact(buf) {
+	if _, err := io.ReadFull(f, buf); err != nil || !v.c.intact(buf) {
 		return buf, false
 	}
 	return buf, true
 }
 
+// find reads a chunk into buf like get, also if it came after the view.
+func (v *chunkView) find(first uint32, buf []byte) (msg []byte, ok bool) {
+	v.c.mu.Lock()
+	if s := v.c.dbs[v.name]; s != nil && s.head.Is(v.head) {
+		if k, ok := s.chunks[first]; ok {
+			v.chunks[first] = k
+		}
+	}
+	v.c.mu.Unlock()
+	return v.get(first, buf)
+}
+
 // put keeps a chunk, if there is room.
 func (v *chunkView) put(first uint32, msg []byte) {
 	c, size := v.c, int64(len(msg))
-	file, ok := c.room(v.name, size)
+	file, ok := v.room(size)
 	if !ok {
 		return
 	}
@@ -205,14 +218,18 @@ func (v *chunkView) put(first uint32, msg []byte) {
 	c.size += size
 }
 
-// room makes room for a chunk of a database, by deleting those of the databases
-// that were not asked for for longest.
-func (c *chunkCache) room(name string, size int64) (file uint64, ok bool) {
+// room makes room for a chunk, by deleting those of the databases that were not
+// asked for for longest. There is none for what nobody will ask for again.
+func (v *chunkView) room(size int64) (file uint64, ok bool) {
+	c := v.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s := c.dbs[v.name]; s == nil || !s.head.Is(v.head) {
+		return 0, false
+	}
 	for c.size+size > c.max {
 		s, _ := c.lru.Back().Value.(*cachedSnapshot)
-		if s == nil || s.name == name {
+		if s == nil || s.name == v.name {
 			return 0, false
 		}
 		c.dropped(s)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/turso"
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
@@ -28,7 +29,8 @@ type Config struct {
 
 	MaxOpen     int           // open databases; 0: 1024
 	MaxCached   int           // cached files of closed databases; 0: 8192
-	MaxChunks   int64         // bytes of encoded snapshots kept in CacheDir; 0: 256 MiB
+	MaxChunks   int64         // bytes of encoded snapshots kept in CacheDir, for each protocol; 0: 256 MiB
+	MaxSpooled  int64         // bytes of answers in CacheDir that are being sent; 0: 1 GiB
 	IdleClose   time.Duration // a database unused for as long is closed; 0: ten seconds
 	MaxWait     time.Duration // longest long poll; 0: one minute
 	MaxPages    uint32        // largest database, in pages of 4096 bytes; 0: 2^24 (64 GiB)
@@ -86,6 +88,9 @@ func (c *Config) withDefaults() {
 	if c.MaxChunks <= 0 {
 		c.MaxChunks = 256 << 20
 	}
+	if c.MaxSpooled <= 0 {
+		c.MaxSpooled = 1 << 30
+	}
 	if c.IdleClose <= 0 {
 		c.IdleClose = 10 * time.Second
 	}
@@ -133,6 +138,9 @@ type Manager struct {
 	cfg       Config
 	stats     counters
 	chunks    *chunkCache
+	blocks    *chunkCache // for Turso's clients
+	packing   turns       // of databases whose blocks are being made
+	spooled   atomic.Int64
 	loads     chan struct{} // one for each file that is being loaded
 	walFrames atomic.Int64  // in memory, of all databases
 	feeds     feeds
@@ -171,12 +179,13 @@ func New(cfg Config) (*Manager, error) {
 	if err := os.MkdirAll(cfg.CacheDir, 0o700); err != nil {
 		return nil, fmt.Errorf("tenant: make the cache: %w", err)
 	}
-	chunks, err := newChunkCache(filepath.Join(cfg.CacheDir, "snapshots"), cfg.MaxChunks)
-	if err != nil {
+	chunks, err := newChunkCache(filepath.Join(cfg.CacheDir, "snapshots"), cfg.MaxChunks, wire.Intact)
+	blocks, err2 := newChunkCache(filepath.Join(cfg.CacheDir, "blocks"), cfg.MaxChunks, func(b []byte) bool { return turso.Block(b).Intact() })
+	if err := errors.Join(err, err2); err != nil {
 		return nil, fmt.Errorf("tenant: make the cache: %w", err)
 	}
 	m := &Manager{
-		chunks: chunks, temp: sqlite.NewTempSpace(4*cfg.MaxTemp, nil), loads: make(chan struct{}, 2),
+		chunks: chunks, blocks: blocks, temp: sqlite.NewTempSpace(4*cfg.MaxTemp, nil), loads: make(chan struct{}, 2),
 		cfg: cfg, dbs: map[string]*database{}, lru: list.New(), done: make(chan struct{}),
 		cold: newColdFiles(cfg.MaxCached), counted: counted{seed: maphash.MakeSeed(), dbs: map[string]*statements{}}, pulls: pulls{seed: maphash.MakeSeed(), boot: rand.Uint64()},
 	}
@@ -261,6 +270,7 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	m.cold.drop(name, m.path(name))
 	m.mu.Unlock()
 	m.chunks.drop(name)
+	m.blocks.drop(name)
 	m.counted.drop(name)
 	return nil
 }

@@ -33,6 +33,8 @@ type PageAnswer struct {
 	// Data yields them in that order. What it yields is valid until the next
 	// one is asked for. It reads the history, and may fail.
 	Data iter.Seq2[history.Page, error]
+
+	set *pageSet
 }
 
 // PullPages answers a request of a Turso client for pages. It waits for news if
@@ -290,33 +292,8 @@ func (p *pagePull) answer(head history.Head, rev turso.Revision, only []uint32) 
 			only[i] = uint32(i) + 1
 		}
 	}
-	a := &PageAnswer{Revision: rev.String(), Size: size, Pages: only}
-	a.Data = func(yield func(history.Page, error) bool) {
-		if len(only) == 0 {
-			return
-		}
-		if head.DBSize == 0 {
-			yield(history.Page{No: 1, Data: turso.EmptyPage()}, nil)
-			return
-		}
-		var buf []byte
-		for pg, err := range p.m.cfg.Store.Pages(context.Background(), p.id, head.Seq, only...) {
-			p.m.stats.pulledBytes.Add(uint64(len(pg.Data)))
-			p.m.meters.add(string(p.id), Usage{BytesSynced: uint64(len(pg.Data))})
-			if err == nil {
-				buf = append(buf[:0], pg.Data...)
-				turso.ClearUnused(buf, pg.No, size)
-				pg.Data = buf
-				if pg.No == p.stamp.page {
-					turso.PutStamp(buf, p.stamp.off, p.stamp.n)
-				}
-			}
-			if !yield(pg, err) || err != nil {
-				return
-			}
-		}
-	}
-	return a, nil
+	set := &pageSet{m: p.m, id: p.id, head: head, nos: only, stamp: p.stamp}
+	return &PageAnswer{Revision: rev.String(), Size: size, Pages: only, Data: set.sent, set: set}, nil
 }
 
 // intersect returns what is in both; nil for b stands for everything.

@@ -1,0 +1,149 @@
+package server_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agentdb/agentdb/server"
+)
+
+// large makes a table of a few MB of text.
+const large = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<500) INSERT INTO t(v,pad) SELECT 'x', hex(randomblob(2500)) FROM n"
+
+// afar makes a request for pages of a client on another machine.
+func afar(t *testing.T, url, agent string, body []byte) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/db/t/pull-updates", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("User-Agent", agent)
+	r.Header.Set("Accept-Encoding", "application/protobuf")
+	r.Header.Set("X-Forwarded-For", "192.0.2.7") // from this machine it would not be compressed
+	return r
+}
+
+// pullLarge asks for pages over HTTP, and checks that the answer has its length.
+func pullLarge(t *testing.T, url, agent string, body []byte) (p *pages, zipped bool) {
+	t.Helper()
+	resp, err := http.DefaultClient.Do(afar(t, url, agent, body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 200 || resp.ContentLength != int64(len(b)) || len(resp.TransferEncoding) > 0 {
+		t.Fatalf("%s: %d bytes, %v; %v", resp.Status, len(b), err, resp.Header)
+	}
+	if zipped = resp.Header.Get("Content-Encoding") == "gzip"; zipped {
+		z, err := gzip.NewReader(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		z.Multistream(false) // as some browsers read it
+		if b, err = io.ReadAll(z); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return decodePages(t, b), zipped
+}
+
+// TestPullLargeOverHTTP reads answers that are too large for memory.
+func TestPullLargeOverHTTP(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad TEXT)", large)
+	h := httptest.NewServer(s.srv)
+	defer h.Close()
+	raw, zipped := pullLarge(t, h.URL, "turso-sync-go", nil)
+	if zipped {
+		t.Error("a client gets gzip that may not decode it")
+	}
+	const sum = "SELECT count(*)||' '||sum(length(pad)) FROM t"
+	var first *pages
+	for i := range 2 {
+		p, zipped := pullLarge(t, h.URL, "node", nil)
+		if !zipped || p.query(t, sum) != fmt.Sprint("500 ", 500*5000) || !maps.EqualFunc(p.pages, raw.pages, bytes.Equal) {
+			t.Errorf("client %d: %d pages, compressed: %v", i, len(p.pages), zipped)
+		}
+		first = p
+	}
+	s.pipeline("", "UPDATE t SET pad = hex(randomblob(2500)) WHERE id % 3 = 0")
+	since, zipped := pullLarge(t, h.URL, "node", str(3, first.revision))
+	if got, want := since.on(first).query(t, "SELECT hex(max(pad)) FROM t WHERE id%3=0"), s.pipeline("", "SELECT hex(max(pad)) FROM t WHERE id%3=0").text(0); !zipped || got != want {
+		t.Errorf("since the first: %d pages, compressed: %v", len(since.pages), zipped)
+	}
+	some := make([]uint16, 400) // a part of a bootstrap that was begun before
+	for i := range some {
+		some[i] = uint16(100 + i)
+	}
+	then, zipped := pullLarge(t, h.URL, "node", append(str(2, first.revision), selector(some...)...))
+	for no, page := range then.pages {
+		if !bytes.Equal(page, first.pages[no]) {
+			t.Errorf("page %d is of another revision", no)
+		}
+	}
+	if !zipped || len(then.pages) != len(some) {
+		t.Errorf("%d pages of %d, compressed: %v", len(then.pages), len(some), zipped)
+	}
+}
+
+// TestPullLargeGivesRoomBack: clients that go away leave nothing behind, at once,
+// wherever the answer was; nor does one that reads everything.
+func TestPullLargeGivesRoomBack(t *testing.T) {
+	const fds = "/proc/self/fd"
+	if _, err := os.Stat(fds); err != nil {
+		t.Skip(err)
+	}
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad TEXT)", strings.Replace(large, "i<500", "i<5000", 1))
+	h := httptest.NewServer(s.srv)
+	defer h.Close()
+	spools := func() (n int) {
+		entries, _ := os.ReadDir(fds)
+		for _, e := range entries {
+			if to, _ := os.Readlink(filepath.Join(fds, e.Name())); strings.HasPrefix(to, s.dir) && strings.Contains(to, ".spool-") {
+				n++
+			}
+		}
+		return n
+	}
+	wait := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+	none := func() bool { return spools() == 0 }
+	for _, after := range []time.Duration{0, 20 * time.Millisecond, 60 * time.Millisecond} { // while it is compressed
+		c := &http.Client{Timeout: after + time.Millisecond, Transport: &http.Transport{}}
+		if resp, err := c.Do(afar(t, h.URL, "node", nil)); err == nil {
+			resp.Body.Close()
+		}
+		wait("a client that went before its answer keeps room", none)
+	}
+	resp, err := http.DefaultClient.Do(afar(t, h.URL, "node", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spools() == 0 {
+		t.Error("the answer is in no file")
+	}
+	resp.Body.Close() // while it is sent
+	wait("a client that went amid its answer keeps room", none)
+	if _, zipped := pullLarge(t, h.URL, "node", nil); !zipped {
+		t.Error("the answer is not compressed")
+	}
+	wait("a client that has its answer keeps room", none)
+}
