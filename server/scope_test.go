@@ -92,7 +92,7 @@ var scopeCases = []struct {
 	{[]string{"push:counted"}, "WITH trg AS (SELECT v FROM secret) INSERT INTO counted SELECT v FROM trg", "AUTH"},
 	{readTasks, "SELECT count(*) > 3 FROM sqlite_schema", "ok 1"},
 	{readTasks, "SELECT * FROM sqlite_sequence", "ERROR"}, // there is none
-	{readTasks, "SELECT * FROM sqlite_dbpage", "AUTH"},
+	{readTasks, "SELECT * FROM sqlite_dbpage", "ERROR"},
 	{readTasks, "SELECT * FROM sqlite_stat1", "ERROR"},
 	{readTasks, "SELECT value FROM json_each('[5]')", "ok 5"},
 	{readTasks, "SELECT name FROM pragma_table_info('secret') WHERE pk", "ok id"},

@@ -38,9 +38,9 @@ type Options struct {
 	// refuses the row with SQLITE_TOOBIG.
 	MaxHeld int
 	// Authorize, if not nil, hears every action of every statement that is
-	// prepared, and denies those for which it returns false. It must not use
+	// prepared, and decides on them. It must not use
 	// the connection.
-	Authorize func(sqlite.Action) bool
+	Authorize func(sqlite.Action) sqlite.Verdict
 }
 
 // Capture records what is written through one connection. It must be attached
@@ -223,12 +223,11 @@ func (k *Capture) checkNames(st *sqlite.Stmt, f *facts) error {
 		}
 		// What the new name of a table is, and what a trigger writes to, is
 		// only in the statement's text.
-		if f.kind == DDLOther && !isView(st.SQL()) {
-			for _, prefix := range []string{Prefix, TursoPrefix} {
-				if containsFold(st.SQL(), prefix) {
-					return fmt.Errorf("%w: %s", ErrUnsupported, owner(prefix))
-				}
-			}
+		if f.kind == DDLOther && containsFold(st.SQL(), TursoPrefix) {
+			return fmt.Errorf("%w: %s", ErrUnsupported, owner(TursoPrefix))
+		}
+		if f.kind == DDLOther && !isView(st.SQL()) && containsFold(st.SQL(), Prefix) {
+			return fmt.Errorf("%w: %s", ErrUnsupported, owner(Prefix))
 		}
 		return nil
 	}

@@ -45,16 +45,18 @@ type step struct{ trigger, table string }
 
 // observe is the authorizer's callback. It listens, and denies only settings
 // that would undermine the capture.
-func (k *Capture) observe(a sqlite.Action) bool {
-	if k.opt.Authorize != nil && !k.opt.Authorize(a) {
-		return false
+func (k *Capture) observe(a sqlite.Action) sqlite.Verdict {
+	if k.opt.Authorize != nil {
+		if v := k.opt.Authorize(a); v != sqlite.Allow {
+			return v
+		}
 	}
 	if a.Code == sqlite.ActPragma && undermines(strings.ToLower(a.Arg1), strings.ToLower(a.Arg2)) {
-		return false
+		return sqlite.Deny
 	}
 	f := k.gather
 	if f == nil {
-		return true
+		return sqlite.Allow
 	}
 	f.guards = f.guards || hasPrefixFold(a.Trigger, guardPrefix)
 	f.others = f.others || a.Trigger != "" && !hasPrefixFold(a.Trigger, guardPrefix)
@@ -80,7 +82,7 @@ func (k *Capture) observe(a sqlite.Action) bool {
 			f.observeSchema(a)
 		}
 	}
-	return true
+	return sqlite.Allow
 }
 
 // undermines reports whether a setting would let writes past the capture, or

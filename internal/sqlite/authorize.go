@@ -50,11 +50,22 @@ type Action struct {
 	Trigger    string // innermost trigger or view responsible, or ""
 }
 
+// Verdict is what is to become of an action.
+type Verdict uint8
+
+// The verdicts. What Ignore does is said at sqlite3_set_authorizer: ANALYZE goes
+// on without the table, and a PRAGMA does nothing.
+const (
+	Deny Verdict = iota
+	Allow
+	Ignore
+)
+
 // Authorize calls fn for each action of every statement prepared from now on,
 // also when SQLite prepares one again after a schema change. If fn returns
-// false, or panics, preparing fails with SQLITE_AUTH. nil removes it. fn must
+// Deny, or panics, preparing fails with SQLITE_AUTH. nil removes it. fn must
 // not use the connection.
-func (c *Conn) Authorize(fn func(Action) bool) {
+func (c *Conn) Authorize(fn func(Action) Verdict) {
 	if c.db == 0 || c.frozen {
 		return
 	}
@@ -71,19 +82,22 @@ func onAuthorize(_ *libc.TLS, handle uintptr, code int32, arg1, arg2, db, trigge
 	if c == nil || c.hooks.authorize == nil {
 		return lib.SQLITE_DENY
 	}
-	if c.callAuthorize(Action{
+	switch c.callAuthorize(Action{
 		Code:    int(code),
 		Arg1:    c.intern("", arg1),
 		Arg2:    c.intern("", arg2),
 		DB:      c.intern("main", db),
 		Trigger: c.intern("", trigger),
 	}) {
+	case Allow:
 		return lib.SQLITE_OK
+	case Ignore:
+		return lib.SQLITE_IGNORE
 	}
 	return lib.SQLITE_DENY
 }
 
-func (c *Conn) callAuthorize(a Action) (allow bool) {
+func (c *Conn) callAuthorize(a Action) (v Verdict) {
 	frozen := c.frozen
 	c.frozen = true
 	defer func() { c.frozen = frozen }()

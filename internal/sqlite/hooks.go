@@ -11,7 +11,7 @@ import (
 // that connection, on the goroutine of the caller.
 type hooks struct {
 	preUpdate func(*PreUpdate)
-	authorize func(Action) bool
+	authorize func(Action) Verdict
 	wal       func(frames int)
 
 	err      error // of a callback in the current call, see takeHookError

@@ -206,14 +206,20 @@ func TestAuthorizer(t *testing.T) {
 	c := newConn(t, "CREATE TABLE secret(a); CREATE TABLE t(a); CREATE TRIGGER tr AFTER INSERT ON t BEGIN DELETE FROM secret; END")
 	var acts []string
 	deny := ""
-	c.Authorize(func(a sqlite.Action) bool {
+	c.Authorize(func(a sqlite.Action) sqlite.Verdict {
 		if a.Code == sqlite.ActRead || a.Code == sqlite.ActDelete || a.Code == sqlite.ActPragma {
 			acts = append(acts, fmt.Sprintf("%d %s %s %s %s", a.Code, a.Arg1, a.Arg2, a.DB, a.Trigger))
 		}
 		if deny == "panic" {
 			panic("boom")
 		}
-		return deny == "" || a.Arg1 != deny
+		switch {
+		case a.Code == sqlite.ActPragma && a.Arg2 == "ignored":
+			return sqlite.Ignore
+		case deny != "" && a.Arg1 == deny:
+			return sqlite.Deny
+		}
+		return sqlite.Allow
 	})
 	exec(t, c, "SELECT a FROM t; PRAGMA cache_size=100; INSERT INTO t VALUES(1)")
 	want := []string{"20 t a main ", "19 cache_size 100  ", "9 secret  main tr"}
@@ -226,6 +232,10 @@ func TestAuthorizer(t *testing.T) {
 	_, err := c.Cached("SELECT count(a) FROM secret")
 	wantCode(t, err, "SQLITE_AUTH")
 	exec(t, c, "SELECT a FROM t")
+	exec(t, c, "CREATE TABLE ignored(a)")
+	if n := queryInt(t, c, "SELECT count(*) FROM pragma_table_info('t') UNION ALL SELECT 10*count(*) FROM pragma_table_info('ignored') ORDER BY 1 DESC"); n != 1 {
+		t.Errorf("a pragma that is ignored: %d", n)
+	}
 	deny = "panic"
 	_, err = c.Cached("SELECT max(a) FROM t")
 	wantIs(t, err, sqlite.ErrPanic)
@@ -285,7 +295,7 @@ func TestFrozen(t *testing.T) {
 	}
 	calls := 0
 	c.PreUpdate(func(*sqlite.PreUpdate) { calls++; try() })
-	c.Authorize(func(sqlite.Action) bool { calls++; try(); return true })
+	c.Authorize(func(sqlite.Action) sqlite.Verdict { calls++; try(); return sqlite.Allow })
 	exec(t, c, "INSERT INTO t VALUES(2)")
 	if calls < 2 {
 		t.Errorf("%d calls", calls)

@@ -93,7 +93,7 @@ func TestNoLeak(t *testing.T) {
 			c, err := sqlite.Open(filepath.Join(dir, strconv.Itoa(i%3)+".db"), sqlite.Options{Synchronous: "OFF"})
 			must(t, err)
 			c.PreUpdate(func(*sqlite.PreUpdate) {})
-			c.Authorize(func(sqlite.Action) bool { return true })
+			c.Authorize(func(sqlite.Action) sqlite.Verdict { return sqlite.Allow })
 			must(t, c.CreateFunction("f", 1, false, func(a []sqlite.Value) (sqlite.Value, error) { return a[0], nil }))
 			must(t, c.Exec("CREATE TABLE IF NOT EXISTS t(a); DELETE FROM t"))
 			must(t, c.ExecArgs("INSERT INTO t VALUES(f(?))", sqlite.Blob(make([]byte, 20_000))))

@@ -285,7 +285,7 @@ func TestUseAfterClose(t *testing.T) {
 	wantIs(t, c.CreateFunction("f", 0, false, nil), sqlite.ErrClosed)
 	c.Interrupt()
 	c.PreUpdate(func(*sqlite.PreUpdate) {})
-	c.Authorize(func(sqlite.Action) bool { return true })
+	c.Authorize(func(sqlite.Action) sqlite.Verdict { return sqlite.Allow })
 	c.WALHook(func(int) {})
 	if c.Changes() != 0 || c.TotalChanges() != 0 || c.LastInsertRowID() != 0 || c.Filename() != "" || !c.AutoCommit() || c.Limit(sqlite.LimitLength, 1) != -1 {
 		t.Error("closed connection has facts")

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
+	"github.com/agentdb/agentdb/internal/turso"
 )
 
 // guest keeps SQL of clients inside its database. It belongs to the holder of
@@ -14,8 +15,12 @@ type guest struct {
 	active bool   // statements are prepared for a client
 	probe  *query // where the authorizer notes what it hears
 	denied string // why it denied something
-	cache  queryCache
-	client *Scope // what the client may do
+	lacks  bool   // that there is no such table
+	// marking says that the server uses Turso's marks; asks, that a client asks
+	// for its own, in the words in which all do.
+	marking, asks bool
+	cache         queryCache
+	client        *Scope // what the client may do
 	// targets are the tables that the statements of a client's transaction name.
 	targets map[string]bool
 	scope   *scoped // of the statement that is prepared, or runs; nil: none is, or all is allowed
@@ -71,9 +76,12 @@ func makesTemporary(a sqlite.Action) bool {
 
 // authorize is the authorizer of all statements; those of the server itself
 // pass.
-func (g *guest) authorize(a sqlite.Action) bool {
+func (g *guest) authorize(a sqlite.Action) sqlite.Verdict {
+	if v, ok := g.hidden(a); ok {
+		return v
+	}
 	if !g.active {
-		return true
+		return sqlite.Allow
 	}
 	if g.scope != nil {
 		if why := g.scope.why(a); why != "" {
@@ -99,25 +107,25 @@ func (g *guest) authorize(a sqlite.Action) bool {
 	if g.probe != nil {
 		g.probe.observe(a)
 	}
-	return true
+	return sqlite.Allow
 }
 
 const noAttach = "ATTACH, DETACH and VACUUM are not possible on this server"
 
-func (g *guest) deny(why string) bool {
-	g.denied = why
-	return false
+func (g *guest) deny(why string) sqlite.Verdict {
+	g.denied, g.lacks = why, false
+	return sqlite.Deny
 }
 
 // setting decides on a pragma. One that a session has to handle itself is noted
 // in the probe, and denied.
-func (g *guest) setting(name, value string) bool {
+func (g *guest) setting(name, value string) sqlite.Verdict {
 	if takes, ok := guestPragmas[name]; ok && (takes || value == "") {
-		return true
+		return sqlite.Allow
 	}
 	if g.probe != nil && (name == "foreign_keys" || slices.Contains(ignoredPragmas, name)) {
 		g.probe.pragma, g.probe.value = name, value
-		return false
+		return sqlite.Deny
 	}
 	return g.deny("PRAGMA " + name + " is not possible on this server")
 }
@@ -179,7 +187,7 @@ func (g *guest) first(conn *sqlite.Conn, text string) (*query, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		g.probe, g.denied = q, ""
+		g.probe, g.denied, g.lacks = q, "", false
 		st, tail, err := conn.Prepare(text)
 		g.probe = nil
 		leave()
@@ -211,6 +219,7 @@ func (g *guest) first(conn *sqlite.Conn, text string) (*query, string, error) {
 
 // within applies the client's permissions to a statement until leave is called.
 func (g *guest) within(conn *sqlite.Conn, text string) (leave func(), err error) {
+	g.asks = text == turso.ReadMark
 	if g.client == nil {
 		return func() {}, nil
 	}
@@ -237,7 +246,11 @@ func plainBegin(text string) (begin, rest string, ok bool) {
 func (g *guest) explain(err error) error {
 	var e *sqlite.Error
 	if g.denied != "" && errors.As(err, &e) && e.Primary() == sqlite.CodeAuth {
-		return &sqlite.Error{Code: e.Code, Message: g.denied, SQL: e.SQL, Offset: e.Offset}
+		code := e.Code
+		if g.lacks {
+			code = sqlite.CodeError
+		}
+		return &sqlite.Error{Code: code, Message: g.denied, SQL: e.SQL, Offset: e.Offset}
 	}
 	return err
 }

@@ -96,9 +96,11 @@ func (m *Manager) loadDump(ctx context.Context, name string, script io.Reader, a
 func (m *Manager) runDump(ctx context.Context, path, text string) error {
 	return m.scratch(ctx, path, func(c *sqlite.Conn) error {
 		var denied string
-		c.Authorize(func(a sqlite.Action) bool {
-			denied = loadDenies(a)
-			return denied == ""
+		c.Authorize(func(a sqlite.Action) sqlite.Verdict {
+			if denied = loadDenies(a); denied != "" {
+				return sqlite.Deny
+			}
+			return sqlite.Allow
 		})
 		if err := c.Exec("PRAGMA foreign_keys=OFF"); err != nil {
 			return err

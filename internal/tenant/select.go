@@ -124,14 +124,16 @@ func (p *pagePull) touch(ctx context.Context, img *sqlite.Image) error {
 }
 
 // onlyReads is the authorizer of such a query.
-func onlyReads(a sqlite.Action) bool {
+func onlyReads(a sqlite.Action) sqlite.Verdict {
 	switch a.Code {
 	case sqlite.ActSelect, sqlite.ActRead, sqlite.ActRecursive:
-		return true
+		return sqlite.Allow
 	case sqlite.ActFunction:
-		return !slices.Contains(deniedFunctions, strings.ToLower(a.Arg2))
+		if !slices.Contains(deniedFunctions, strings.ToLower(a.Arg2)) {
+			return sqlite.Allow
+		}
 	}
-	return false
+	return sqlite.Deny
 }
 
 func queryError(err error, limit time.Duration) error {

@@ -90,7 +90,8 @@ type tursoRun struct {
 func (d *database) newTursoRun(ctx context.Context, p *TursoPush) (*tursoRun, error) {
 	t := &tursoRun{d: d, p: p, author: "turso/" + p.Client}
 	var err error
-	if t.repeated, err = t.isRepeated(); err != nil || t.repeated {
+	err = d.marksDo(func() (err error) { t.repeated, err = t.isRepeated(); return err })
+	if err != nil || t.repeated {
 		return t, err
 	}
 	if t.before, err = d.tursoState(ctx, p.Client); err != nil {
@@ -208,7 +209,7 @@ func (t *tursoRun) run() (ch *change.Change, violated bool, err error) {
 	if err := t.unmake(policies); err != nil {
 		return nil, false, err
 	}
-	return ch, false, t.mark()
+	return ch, false, t.d.marksDo(t.mark)
 }
 
 // unless returns err unless it is of that kind.

@@ -144,6 +144,9 @@ const (
 	writeMark  = "INSERT INTO " + MarkTable + "("
 )
 
+// ReadMark is how a client asks for its mark, before each push.
+const ReadMark = "SELECT pull_gen, change_id FROM " + MarkTable + " WHERE client_id = ?"
+
 // MarkTable is where clients keep how much of their changes the server has.
 const MarkTable = "turso_sync_last_change_id"
 
