@@ -136,9 +136,11 @@ const readStep = 64 << 10
 // the bytes are there.
 func (s *Server) readBody(w *recorder, r *http.Request, take func(int64) error) ([]byte, error) {
 	limit := s.cfg.Limits.MaxBody
-	tooLarge := &problem{code: CodeTooLarge, message: fmt.Sprintf("the request's body is above this server's limit of %d bytes (--max-body): send less at once", limit)}
+	tooLarge := func() error {
+		return &problem{code: CodeTooLarge, message: fmt.Sprintf("the request's body is above this server's limit of %d bytes (--max-body): send less at once", limit)}
+	}
 	if r.ContentLength > limit {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	first := int64(readStep)
 	if r.ContentLength >= 0 {
@@ -164,7 +166,7 @@ func (s *Server) readBody(w *recorder, r *http.Request, take func(int64) error) 
 		w.in += int64(n)
 		switch {
 		case int64(len(buf)) > limit:
-			return nil, tooLarge
+			return nil, tooLarge()
 		case err == io.EOF:
 			// The deadline was for the body alone: if it struck later, while
 			// the request waits for news, the client would be taken for gone.

@@ -19,20 +19,46 @@ var ErrDiverged = errors.New("change: the database differs from its history")
 // from NewApplier until Close.
 type Applier struct {
 	conn *sqlite.Conn
-	sql  map[stmtKey]string
+	sql  texts
 	seen func(*Event) error
 }
 
+// stmtKey names a statement that writes a row. Tables of equal names are
+// different ones to it: changes may come from different versions of a schema.
 type stmtKey struct {
 	table *Table
 	op    Op
 	cols  string
 }
 
+// texts are the texts of statements, each made once. Beyond maxTexts bytes it
+// begins anew.
+type texts struct {
+	m    map[stmtKey]string
+	size int
+}
+
+const maxTexts = 32 << 10
+
+// get returns a text, which make makes if it isn't there.
+func (t *texts) get(k stmtKey, make func() string) string {
+	s, ok := t.m[k]
+	if ok {
+		return s
+	}
+	s = make()
+	if t.m == nil || t.size > maxTexts {
+		t.m, t.size = map[stmtKey]string{}, 0
+	}
+	t.m[k] = s
+	t.size += len(s)
+	return s
+}
+
 // NewApplier turns triggers and foreign keys off. seen, if not nil, is called
 // before each row's change, in the direction of the application.
 func NewApplier(c *sqlite.Conn, seen func(*Event) error) (*Applier, error) {
-	a := &Applier{conn: c, sql: map[stmtKey]string{}, seen: seen}
+	a := &Applier{conn: c, seen: seen}
 	for _, op := range []sqlite.DBConfigOp{sqlite.ConfigEnableTrigger, sqlite.ConfigEnableFKey} {
 		if err := c.DBConfig(op, false); err != nil {
 			return nil, fmt.Errorf("change: %w", err)
@@ -154,7 +180,7 @@ func (a *Applier) undoDDL(e *Event) error {
 
 func (a *Applier) insert(e *Event, rowid int64, vals []sqlite.Value) error {
 	t := e.Table
-	sql := a.text(stmtKey{t, OpInsert, ""}, func() string { return insertSQL(t, "INSERT") })
+	sql := a.sql.get(stmtKey{t, OpInsert, ""}, func() string { return insertSQL(t, "INSERT") })
 	return a.run(sql, e, func(st *sqlite.Stmt) error {
 		n := 1
 		if !t.NoRowid {
@@ -184,7 +210,7 @@ func insertSQL(t *Table, verb string) string {
 
 func (a *Applier) delete(e *Event, rowid int64, vals []sqlite.Value) error {
 	t := e.Table
-	sql := a.text(stmtKey{t, OpDelete, ""}, func() string { return "DELETE FROM main." + quote(t.Name) + t.where() })
+	sql := a.sql.get(stmtKey{t, OpDelete, ""}, func() string { return "DELETE FROM main." + quote(t.Name) + t.where() })
 	return a.run(sql, e, func(st *sqlite.Stmt) error { return t.bindKey(st, 1, rowid, vals) })
 }
 
@@ -196,7 +222,7 @@ func (a *Applier) update(e *Event, from, to int64, key, vals []sqlite.Value) err
 	if e.Changed.empty() && !moved {
 		return nil
 	}
-	sql := a.text(stmtKey{t, OpUpdate, updateKey(e.Changed, moved)}, func() string { return updateSQL(t, e.Changed, moved) })
+	sql := a.sql.get(stmtKey{t, OpUpdate, updateKey(e.Changed, moved)}, func() string { return updateSQL(t, e.Changed, moved) })
 	return a.run(sql, e, func(st *sqlite.Stmt) error {
 		n := 1
 		if moved {
@@ -287,16 +313,6 @@ func bindAll(st *sqlite.Stmt, n int, vals []sqlite.Value) error {
 		}
 	}
 	return nil
-}
-
-// text returns a statement's text, made once.
-func (a *Applier) text(k stmtKey, sql func() string) string {
-	s, ok := a.sql[k]
-	if !ok {
-		s = sql()
-		a.sql[k] = s
-	}
-	return s
 }
 
 // run runs a statement that must change exactly one row.

@@ -52,6 +52,7 @@ type Capture struct {
 	opt    Options
 	schema *schema
 	gather *facts // where the authorizer's callback puts what it hears
+	texts  texts  // of executors' statements
 	// renumbered, if not nil, refuses changes to rows that have no key: their
 	// rowids can't be trusted.
 	renumbered error

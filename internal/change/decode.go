@@ -49,7 +49,17 @@ type Decoder struct {
 	Budget int
 
 	dicts map[string][]*Table
+	kept  int // bytes of dicts' keys
 	used  int
+}
+
+// Reset makes the decoder ready for another request. It still knows the tables
+// of the last ones, unless they are many.
+func (d *Decoder) Reset() {
+	d.used = 0
+	if d.kept > maxKept {
+		d.dicts, d.kept = nil, 0
+	}
 }
 
 // Sizes of what is decoded, in bytes, and how many events room is made for
@@ -61,8 +71,12 @@ const (
 	firstEvents   = 4096
 )
 
-// maxDicts bounds what a Decoder remembers.
-const maxDicts = 1000
+// Bounds of what a Decoder remembers: dictionaries, and the bytes of those that
+// Reset keeps.
+const (
+	maxDicts = 1000
+	maxKept  = 16 << 10
+)
 
 // dict decodes a dictionary, or finds it among those seen.
 func (d *Decoder) dict(r *wire.Reader) []*Table {
@@ -80,9 +94,10 @@ func (d *Decoder) dict(r *wire.Reader) []*Table {
 		return nil
 	}
 	if d.dicts == nil || len(d.dicts) >= maxDicts {
-		d.dicts = map[string][]*Table{}
+		d.dicts, d.kept = map[string][]*Table{}, 0
 	}
 	d.dicts[string(b)] = tables
+	d.kept += len(b)
 	return tables
 }
 

@@ -48,9 +48,8 @@ type Executor struct {
 	keys map[string]rowKey // natural keys that rows were given, or given in vain: the one they have
 	back []idChange        // what Run did to ids, see Back
 
-	keysBack map[string]rowKey  // keys before Run
-	asked    map[string]int64   // the highest id that a table's inserts ask for
-	sql      map[stmtKey]string // statement texts
+	keysBack map[string]rowKey // keys before Run
+	asked    map[string]int64  // the highest id that a table's inserts ask for
 	strict   bool
 	running
 }
@@ -83,11 +82,33 @@ type idKey struct {
 // NewExecutor returns an executor that writes through the capture's
 // connection.
 func NewExecutor(k *Capture) *Executor {
-	return &Executor{
-		conn: k.conn, cap: k,
-		ids: map[idKey]int64{}, went: newTravels(), keys: map[string]rowKey{}, asked: map[string]int64{}, sql: map[stmtKey]string{},
-	}
+	x := &Executor{conn: k.conn, cap: k}
+	x.Reset()
+	return x
 }
+
+// Reset makes the executor what NewExecutor returned. It keeps small maps, so
+// that a transaction of one row doesn't pay for new ones.
+func (x *Executor) Reset() {
+	x.went.reset()
+	back := x.back[:0]
+	if cap(back) > fewKeys {
+		back = nil
+	}
+	*x = Executor{conn: x.conn, cap: x.cap, ids: emptied(x.ids), went: x.went, keys: emptied(x.keys), asked: emptied(x.asked), back: back}
+}
+
+// emptied returns an empty map: m, if it was small.
+func emptied[K comparable, V any](m map[K]V) map[K]V {
+	if m == nil || len(m) > fewKeys {
+		return map[K]V{}
+	}
+	clear(m)
+	return m
+}
+
+// fewKeys is the size up to which maps are used again.
+const fewKeys = 64
 
 // SetStrict makes Run refuse, with ErrStrict, whatever would not apply
 // unchanged.
@@ -390,12 +411,7 @@ func written(id int64) int64 {
 
 // stmt returns a cached statement for a text made once.
 func (x *Executor) stmt(k stmtKey, sql func() string) (*sqlite.Stmt, error) {
-	s, ok := x.sql[k]
-	if !ok {
-		s = sql()
-		x.sql[k] = s
-	}
-	return x.conn.Cached(s)
+	return x.conn.Cached(x.cap.texts.get(k, sql))
 }
 
 // do runs one writing statement under the capture. refused is why SQLite

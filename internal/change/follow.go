@@ -60,8 +60,9 @@ const (
 // SetBase says which base the changes to come have; it is BaseKnown at first.
 func (x *Executor) SetBase(b Base) { x.went.from = b }
 
-func newTravels() travels {
-	return travels{puts: map[putBy]int{}, next: map[idKey]int{}, gone: map[idKey]int64{}, mine: map[idKey][]put{}, own: map[idKey]int64{}, at: map[idKey]place{}}
+// reset forgets everything.
+func (t *travels) reset() {
+	*t = travels{puts: emptied(t.puts), next: emptied(t.next), gone: emptied(t.gone), mine: emptied(t.mine), own: emptied(t.own), at: emptied(t.at)}
 }
 
 // follow notes that the row with an id went elsewhere.

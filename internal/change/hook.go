@@ -148,7 +148,7 @@ func (k *Capture) values(n int) []sqlite.Value {
 // push appends an event, and doubles the room when it is used up.
 func (k *Capture) push(ev Event) {
 	if len(k.events) == cap(k.events) {
-		k.events = slices.Grow(k.events, max(4, len(k.events)))
+		k.events = slices.Grow(k.events, max(1, len(k.events)))
 	}
 	k.events = append(k.events, ev)
 }

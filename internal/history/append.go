@@ -161,7 +161,7 @@ func (e *encoder) commit(c *NewCommit) Head {
 		Seq: seq, Time: laterOf(c.Time, e.head.Time), Parent: e.head.Hash,
 		Author: c.Author, Change: c.Change, Meta: c.Meta, DBSize: c.DBSize,
 	}
-	e.record(&out, sums)
+	e.record((*buf)[:0], &out, sums)
 	for k, v := range c.KV {
 		setMeta(e.batch, e.id, k, v)
 	}
@@ -201,11 +201,14 @@ func (e *encoder) accepted(gen uint64) {
 	e.images.put(e.written, gen)
 }
 
-// record encodes the commit record straight into the batch.
-func (e *encoder) record(c *Commit, sums []pageSum) {
+// record adds the commit record. It is encoded in buf if it fits.
+func (e *encoder) record(buf []byte, c *Commit, sums []pageSum) {
 	size := 128 + len(c.Author) + 13*len(sums) + len(c.Change) + len(c.Meta)
-	var rec []byte
-	rec, c.Hash = appendCommit(make([]byte, 0, size), c, sums)
+	rec := buf
+	if size > cap(buf) {
+		rec = make([]byte, 0, size)
+	}
+	rec, c.Hash = appendCommit(rec, c, sums)
 	key := binary.BigEndian.AppendUint64(idKey(prefixCommit, e.id), c.Seq)
 	set(e.batch, key, rec)
 }

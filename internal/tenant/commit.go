@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/history"
@@ -26,9 +25,9 @@ func (p *execution) commit(ctx context.Context, s *replicaState) (history.Head, 
 	d := p.d
 	greedy := 0
 	for restarts := 0; ; restarts++ {
-		stop := d.limitTime()
+		d.limitTime()
 		err := p.transaction()
-		stop()
+		d.clock.Stop()
 		if err == nil {
 			break
 		}
@@ -65,12 +64,9 @@ func refusal(err error) error {
 	return err
 }
 
-// limitTime interrupts what runs for longer than the limit.
-func (d *database) limitTime() (stop func()) {
-	conn := d.conn
-	t := time.AfterFunc(d.m.cfg.StatementTimeout, conn.Interrupt)
-	return func() { t.Stop() }
-}
+// limitTime interrupts what runs for longer than the limit, until d.clock is
+// stopped.
+func (d *database) limitTime() { d.clock.Reset(d.m.cfg.StatementTimeout) }
 
 // skipOp refuses an operation when the request is run again. One that used up
 // what all of them may is told from one that merely came last.

@@ -56,6 +56,9 @@ type database struct {
 type cachedFile struct {
 	conn    *sqlite.Conn
 	cap     *change.Capture
+	clock   *time.Timer      // interrupts conn when it strikes
+	exec    *change.Executor // reset
+	dec     change.Decoder
 	wal     *walReader
 	pages   uint32 // limit of the file's pages, as conn knows it
 	cacheKB int    // of conn
@@ -124,6 +127,9 @@ func (d *database) openFile(exclusive bool) error {
 	if d.cap, err = change.Attach(d.conn, change.Options{MaxBytes: d.m.cfg.MaxEffects, MaxHeld: maxHeld, Authorize: d.guest.authorize}); err != nil {
 		return err
 	}
+	d.exec, d.dec = change.NewExecutor(d.cap), change.Decoder{Budget: d.m.cfg.MaxDecoded}
+	d.clock = time.AfterFunc(time.Hour, conn.Interrupt)
+	d.clock.Stop()
 	d.conn.WALHook(d.wal.committed)
 	return nil
 }

@@ -142,7 +142,7 @@ type Manager struct {
 	packing   turns       // of databases whose blocks are being made
 	spooled   atomic.Int64
 	loads     chan struct{} // one for each file that is being loaded
-	walFrames atomic.Int64  // in memory, of all databases
+	walFrames atomic.Int64  // in memory, of all databases, see walReader.count
 	feeds     feeds
 	pulls     pulls
 	meters    meters

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/agentdb/agentdb/internal/change"
@@ -24,7 +25,12 @@ func (d *database) push(ctx context.Context, req *wire.Request, scope *Scope, re
 	if err != nil {
 		return head, 0, err
 	}
-	p := &execution{d: d, req: req, scope: scope, since: since{me: s.author}}
+	p := executions.Get().(*execution)
+	defer func() {
+		*p = execution{}
+		executions.Put(p)
+	}()
+	p.d, p.req, p.scope, p.since.me = d, req, scope, s.author
 	if p.old, err = d.outdated(ctx, req, s); err != nil {
 		return head, 0, err
 	}
@@ -132,6 +138,9 @@ type execution struct {
 	greedy       bool // the last operation in skip used up what all may
 }
 
+// executions are lent to requests.
+var executions = sync.Pool{New: func() any { return new(execution) }}
+
 // opAt is one operation of a request: strict ones have the id 0.
 type opAt struct {
 	id uint64
@@ -154,7 +163,8 @@ func (p *execution) transaction() error {
 	if err := d.cap.Begin(); err != nil {
 		return err
 	}
-	x := change.NewExecutor(d.cap)
+	x := d.exec
+	defer x.Reset()
 	p.since.tell(x)
 	if err := p.changes(x); err != nil {
 		return err
@@ -173,7 +183,8 @@ func (p *execution) transaction() error {
 // changes runs the changes that are new, and tells the executor about those
 // that were executed before.
 func (p *execution) changes(x *change.Executor) error {
-	dec := change.Decoder{Budget: p.d.m.cfg.MaxDecoded}
+	dec := &p.d.dec
+	dec.Reset()
 	fresh := p.req.Changes[p.known.dup:]
 	for i := range p.req.Changes[:p.known.dup] {
 		c, err := dec.Decode(p.req.Changes[i].Body)
@@ -195,7 +206,7 @@ func (p *execution) changes(x *change.Executor) error {
 	}
 	for i := range fresh {
 		id := p.req.First + uint64(p.known.dup+i)
-		if err := p.change(x, &dec, id, &fresh[i], only); err != nil {
+		if err := p.change(x, dec, id, &fresh[i], only); err != nil {
 			return err
 		}
 	}

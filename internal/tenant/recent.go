@@ -81,7 +81,7 @@ type recentCommits struct {
 const (
 	maxRecent      = 256
 	maxRecentBytes = 256 << 10
-	minRecentBytes = 32 << 10
+	minRecentBytes = 40 << 10
 	allRecentBytes = 8 << 20
 	storedBytes    = 128 // of a commit, beside its body
 )

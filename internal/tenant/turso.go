@@ -130,13 +130,13 @@ func (t *tursoRun) isRepeated() (bool, error) {
 func (t *tursoRun) commit(ctx context.Context) error {
 	for _, try := range []attempt{{strict: true}, {deferred: true}, {}, {refuse: "FOREIGN KEY constraint failed at the end of the transaction"}} {
 		t.attempt = try
-		stop := t.d.limitTime()
+		t.d.limitTime()
 		ch, violated, err := t.run()
 		for errors.Is(err, errAgain) {
 			t.rollback()
 			ch, violated, err = t.run()
 		}
-		stop()
+		t.d.clock.Stop()
 		if err == nil && !violated {
 			err = t.append(ctx, ch)
 		} else {

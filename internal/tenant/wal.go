@@ -19,12 +19,13 @@ const (
 	frameSize   = frameHeader + history.PageSize
 )
 
-// A WAL, which is in memory, is written back into the cached file from so many
-// frames on: in any case, and when those of all databases have maxFrames.
+// A WAL, which is in memory, is written back into the cached file when it has
+// checkpointFrames, or when those of all databases have maxFrames above the
+// checkpointSmall that each may have.
 const (
 	checkpointFrames = 1000
 	checkpointSmall  = 16
-	maxFrames        = 12 << 20 / frameSize
+	maxFrames        = 4 << 20 / frameSize
 )
 
 // fewPages are compared one by one to find those that come twice.
@@ -37,7 +38,7 @@ type walReader struct {
 	read   int // of those, taken
 	salt   uint64
 	buf    *[]byte       // what take returned is in it; nil: nothing
-	total  *atomic.Int64 // frames in the WALs of all databases
+	total  *atomic.Int64 // frames above checkpointSmall in the WALs of all databases
 	added  int           // of this one
 }
 
@@ -52,8 +53,9 @@ func (w *walReader) restarted() {
 
 // count keeps the total.
 func (w *walReader) count() {
-	w.total.Add(int64(w.read - w.added))
-	w.added = w.read
+	above := max(w.read-checkpointSmall, 0)
+	w.total.Add(int64(above - w.added))
+	w.added = above
 }
 
 // full reports whether it is time for a checkpoint.
