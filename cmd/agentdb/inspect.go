@@ -134,7 +134,7 @@ func inspect(ctx context.Context, path string) (tables []tableView, size int64, 
 		SELECT t.name, t.bytes + coalesce(sum(i.bytes), 0), count(i.name)
 		FROM objects AS t LEFT JOIN objects AS i ON i.type = 'index' AND i.owner = t.name
 		WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\_%' ESCAPE '\'
-			AND t.name NOT IN ('agentdb_pending', 'agentdb_schema', 'agentdb_sync')
+			AND t.name NOT IN ('agentdb_pending', 'agentdb_schema', 'agentdb_sync', 'turso_sync_last_change_id')
 		GROUP BY t.name ORDER BY t.name`)
 	if err != nil {
 		return nil, 0, err

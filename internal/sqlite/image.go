@@ -19,6 +19,9 @@ type Image struct {
 	// goroutine that uses the connection, which asks for a page again only if
 	// its cache was too small.
 	Read func(no uint32) ([]byte, error)
+	// Write, if not nil, makes the image one that can be written to: it takes
+	// the pages of each commit, which Read returns from then on. Pages follows.
+	Write func(no uint32, page []byte)
 	// Err is the first error of Read.
 	Err error
 
@@ -37,18 +40,18 @@ func useImageVFS() uintptr {
 		FxSync: fnptr(noSync), FxFileSize: fnptr(imageSize), FxLock: fnptr(noLock), FxUnlock: fnptr(noLock),
 		FxCheckReservedLock: fnptr(noReservedLock), FxFileControl: fnptr(noControl), FxSectorSize: fnptr(pageSector),
 		FxDeviceCharacteristics: fnptr(imageCharacteristics),
-	}, func(s *lib.Tsqlite3_vfs) { s.FxFullPathname = fnptr(imagePathname) })
+	}, func(s *lib.Tsqlite3_vfs) { s.FxFullPathname, s.FxAccess = fnptr(imagePathname), fnptr(imageAccess) })
 }
 
-// OpenImage opens an image for reading. Nothing of it is written, and no file is
-// opened but temporary ones. Of o only Temp and CacheKB count.
+// OpenImage opens an image, for reading unless it has Write. No file is opened but
+// temporary ones. Of o only Temp and CacheKB count.
 func OpenImage(img *Image, o Options) (*Conn, error) {
 	h := images.add(img)
 	if h == 0 {
 		return nil, fmt.Errorf("sqlite: open image: %w", errNoMemory)
 	}
 	c := &Conn{tls: libc.NewTLS(), wake: make(chan struct{}, 1), image: h}
-	o = Options{ReadOnly: true, Synchronous: "OFF", Temp: o.Temp, CacheKB: o.CacheKB, NoForeignKeys: true}
+	o = Options{ReadOnly: img.Write == nil, Synchronous: "OFF", Temp: o.Temp, CacheKB: o.CacheKB, NoForeignKeys: true, NoWAL: true, NoCreate: true}
 	if err := c.open(strconv.FormatUint(uint64(h), 10), o, false); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("sqlite: open image: %w", err)
@@ -83,10 +86,23 @@ func imageOpen(tls *libc.TLS, vfs, path, file uintptr, flags int32, outFlags uin
 		return tempOpen(tls, vfs, path, file, flags, outFlags)
 	}
 	h, err := strconv.ParseUint(goString(path), 10, 64)
-	if err != nil || images.get(uintptr(h)) == nil {
+	if err != nil {
 		return lib.SQLITE_CANTOPEN
 	}
-	return imageVFS.opened(file, uintptr(h), flags&^(lib.SQLITE_OPEN_READWRITE|lib.SQLITE_OPEN_CREATE)|lib.SQLITE_OPEN_READONLY, outFlags)
+	m := images.get(uintptr(h))
+	if m == nil {
+		return lib.SQLITE_CANTOPEN
+	}
+	if m.Write == nil {
+		flags = flags&^(lib.SQLITE_OPEN_READWRITE|lib.SQLITE_OPEN_CREATE) | lib.SQLITE_OPEN_READONLY
+	}
+	return imageVFS.opened(file, uintptr(h), flags, outFlags)
+}
+
+// imageAccess says that there are no other files: no journal of a crash.
+func imageAccess(_ *libc.TLS, _, _ uintptr, _ int32, out uintptr) int32 {
+	*(*int32)(ptr(out)) = 0
+	return lib.SQLITE_OK
 }
 
 // imagePathname leaves the name as it is.
@@ -125,15 +141,44 @@ func imageRead(_ *libc.TLS, file, buf uintptr, n int32, off int64) (rc int32) {
 	return lib.SQLITE_OK
 }
 
-func imageWrite(*libc.TLS, uintptr, uintptr, int32, int64) int32 { return lib.SQLITE_READONLY }
+func imageWrite(_ *libc.TLS, file, buf uintptr, n int32, off int64) (rc int32) {
+	m := images.get((*handleFile)(ptr(file)).handle)
+	if m.Write == nil {
+		return lib.SQLITE_READONLY
+	}
+	if n != imagePage || off%imagePage != 0 {
+		return lib.SQLITE_IOERR_WRITE
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			m.Err, rc = panicError("Image.Write", v), lib.SQLITE_IOERR_WRITE
+		}
+	}()
+	no := uint32(off/imagePage) + 1
+	m.p, m.Pages = nil, max(m.Pages, no)
+	m.Write(no, view(buf, imagePage))
+	return lib.SQLITE_OK
+}
 
-func imageTruncate(*libc.TLS, uintptr, int64) int32 { return lib.SQLITE_READONLY }
+func imageTruncate(_ *libc.TLS, file uintptr, size int64) int32 {
+	m := images.get((*handleFile)(ptr(file)).handle)
+	if m.Write == nil {
+		return lib.SQLITE_READONLY
+	}
+	m.p, m.Pages = nil, uint32(size/imagePage)
+	return lib.SQLITE_OK
+}
 
 func imageSize(_ *libc.TLS, file, out uintptr) int32 {
 	*(*int64)(ptr(out)) = int64(images.get((*handleFile)(ptr(file)).handle).Pages) * imagePage
 	return lib.SQLITE_OK
 }
 
-// imageCharacteristics says that nobody changes the file: there are no locks,
+// imageCharacteristics says that nobody else changes the file: there are no locks,
 // and no WAL.
-func imageCharacteristics(*libc.TLS, uintptr) int32 { return lib.SQLITE_IOCAP_IMMUTABLE }
+func imageCharacteristics(_ *libc.TLS, file uintptr) int32 {
+	if images.get((*handleFile)(ptr(file)).handle).Write != nil {
+		return 0 // commits are written at once
+	}
+	return lib.SQLITE_IOCAP_IMMUTABLE
+}

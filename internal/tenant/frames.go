@@ -93,8 +93,12 @@ func (m *Manager) inLine(ctx context.Context, name string, gen uint32) (uint32, 
 	return gen - line, translate(err)
 }
 
+// formatAt is where page 1 has the versions of the file's format: 1, or 2 of a file
+// with a WAL.
+const formatAt = 18
+
 // markWAL makes page 1 that of a file with a WAL.
-func markWAL(page1 []byte) { page1[18], page1[19] = 2, 2 }
+func markWAL(page1 []byte) { page1[formatAt], page1[formatAt+1] = 2, 2 }
 
 // Frames returns the frames of a generation from from up to and without to: not
 // all of them, if they are many.

@@ -70,15 +70,34 @@ func (m *Manager) ExportAt(ctx context.Context, name string, revision uint64) (i
 	if err != nil {
 		return 0, nil, revisionErr(err)
 	}
-	return int64(head.DBSize) * history.PageSize, m.file(ctx, name, head), nil
+	return m.export(ctx, name, head)
 }
 
-func (m *Manager) file(ctx context.Context, name string, head history.Head) iter.Seq2[[]byte, error] {
+// export returns a database's file, without what is nobody's but the server's.
+func (m *Manager) export(ctx context.Context, name string, head history.Head) (int64, iter.Seq2[[]byte, error], error) {
+	u, err := m.unmark(ctx, history.DBID(name), head)
+	if err != nil {
+		return 0, nil, err
+	}
+	return int64(u.size) * history.PageSize, m.file(ctx, name, head, u), nil
+}
+
+// file yields a database's pages; those in u, which may be nil, in the place of
+// its own.
+func (m *Manager) file(ctx context.Context, name string, head history.Head, u *unmarked) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		if head.DBSize == 0 {
 			return
 		}
 		for p, err := range m.cfg.Store.Pages(ctx, history.DBID(name), head.Seq) {
+			if err == nil && u != nil {
+				if p.No > u.size {
+					return
+				}
+				if other := u.pages[p.No]; other != nil {
+					p.Data = other
+				}
+			}
 			if !yield(p.Data, translate(err)) || err != nil {
 				return
 			}

@@ -24,7 +24,7 @@ const MaxDump = 256 << 20
 
 // LoadFile makes a SQLite file of any kind the first contents of a database. The
 // file is read, changed and used up: it is the caller's to delete. What a synced
-// file of ours has for itself is left out.
+// file has for itself is left out.
 func (m *Manager) LoadFile(ctx context.Context, name, path, author string) (uint64, error) {
 	return m.load(ctx, func(ctx context.Context) (uint64, error) { return m.loadFile(ctx, name, path, author) })
 }
@@ -167,7 +167,7 @@ func (m *Manager) scratch(ctx context.Context, path string, fn func(*sqlite.Conn
 }
 
 // prepareFile checks a file and brings it into the form of the history: pages of
-// its size, no WAL, and none of the tables that our clients keep for themselves.
+// its size, no WAL, and none of the tables that clients keep for themselves.
 func (m *Manager) prepareFile(ctx context.Context, path string) error {
 	return m.scratch(ctx, path, func(c *sqlite.Conn) error {
 		if how, err := c.QueryText("PRAGMA quick_check(1)"); err != nil || how != "ok" {
@@ -205,11 +205,11 @@ func (m *Manager) limitLoad(c *sqlite.Conn) error {
 	return c.Exec(fmt.Sprintf("PRAGMA max_page_count=%d", max(m.cfg.MaxLoad/size, 1)))
 }
 
-// ownObjects returns the statements that drop what a synced file has for itself:
-// its guards first. The conflicts are everybody's.
+// ownObjects returns the statements that drop what a synced file has for itself,
+// also one of Turso's clients: its triggers first. The conflicts are everybody's.
 func ownObjects(c *sqlite.Conn) (drops []string, err error) {
 	st, _, err := c.Prepare(`SELECT format('DROP %s "%w"', type, name) FROM sqlite_schema
-		WHERE type IN ('trigger', 'table', 'view') AND name LIKE 'agentdb\_%' ESCAPE '\' AND NOT (type = 'table' AND name = 'agentdb_conflicts')
+		WHERE type IN ('trigger', 'table', 'view') AND (name LIKE 'agentdb\_%' ESCAPE '\' AND NOT (type = 'table' AND name = 'agentdb_conflicts') OR name LIKE 'turso\_sync\_%' ESCAPE '\')
 		ORDER BY type = 'trigger' DESC, name`)
 	if err != nil {
 		return nil, err

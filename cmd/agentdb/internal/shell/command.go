@@ -112,7 +112,7 @@ func (s *Shell) readFile(ctx context.Context, arg string) error {
 
 // Tables that are of no interest to a user: SQLite's own, the innards of
 // virtual tables, and the sync's.
-const visible = `name NOT LIKE 'sqlite\_%' ESCAPE '\' AND (name NOT LIKE 'agentdb\_%' ESCAPE '\' OR name = 'agentdb_conflicts')`
+const visible = `name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE 'turso\_sync\_%' ESCAPE '\' AND (name NOT LIKE 'agentdb\_%' ESCAPE '\' OR name = 'agentdb_conflicts')`
 
 func (s *Shell) tables(ctx context.Context, pattern string) error {
 	if pattern == "" {
