@@ -118,6 +118,7 @@ func asProblem(err error) *problem {
 		{tenant.ErrBusy, CodeUnavailable, "too much is queued for this database: try again in a moment"},
 		{tenant.ErrDiverged, CodeConflict, "the histories of the file and the server contradict one another: join the database with a new file"},
 		{tenant.ErrRevision, CodeConflict, "the server never had that revision, or keeps its pages no more: open the database with a new file"},
+		{tenant.ErrFailed, CodeUnavailable, tenant.FailedMessage},
 		{tenant.ErrClosed, CodeUnavailable, "the server is shutting down: try again in a moment"},
 		{hrana.ErrExpired, CodeMalformed, "the stream has expired: it waited too long, or was used already"},
 		{hrana.ErrMalformed, CodeMalformed, "the request is not one of Hrana"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,10 +41,25 @@ type fakeDatabases struct {
 	mu    sync.Mutex
 	calls []call
 
+	failed chan struct{} // closed: the disk has; may be nil
+
 	drainOnce sync.Once
 	drained   chan struct{}
 	closed    chan struct{}
 }
+
+func (f *fakeDatabases) Failed() <-chan struct{} { return f.failed }
+
+func (f *fakeDatabases) Err() error {
+	select {
+	case <-f.failed:
+		return fmt.Errorf("%w: %w", tenant.ErrFailed, syscall.EIO)
+	default:
+		return nil
+	}
+}
+
+func (f *fakeDatabases) Suspect(_ context.Context, err error) error { return err }
 
 func newFake() *fakeDatabases {
 	return &fakeDatabases{drained: make(chan struct{}), closed: make(chan struct{})}

@@ -112,6 +112,12 @@ func (d *stored) limit(name string) int64 {
 	return p.SizeLimit
 }
 
+// Failed implements databases.
+func (d *stored) Failed() <-chan struct{} { return d.history.Failed() }
+
+// Err implements databases.
+func (d *stored) Err() error { return d.history.Err() }
+
 // Drain implements databases.
 func (d *stored) Drain() { d.drain() }
 

@@ -2,10 +2,15 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/agentdb/agentdb/internal/tenant"
 )
 
 // TestReady: a server that was told to stop isn't ready, and serves on for as long
@@ -45,5 +50,42 @@ func TestReady(t *testing.T) {
 	}
 	if got := status("/readyz"); got != 0 {
 		t.Errorf("after the end: %d", got)
+	}
+}
+
+// TestNotReadyWithoutDisk: a server whose disk has failed says so, and stops at
+// once, however long it would go on after it was told to stop.
+func TestNotReadyWithoutDisk(t *testing.T) {
+	dbs := newFake()
+	dbs.failed = make(chan struct{})
+	s := newTest(t, dbs, Config{Dev: true, Limits: Limits{DrainTime: time.Hour}})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(t.Context(), ln) }()
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	if code, body := get("/readyz"); code != http.StatusOK {
+		t.Errorf("at first: %d %s", code, body)
+	}
+	close(dbs.failed)
+	if code, body := get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "disk has failed") || !strings.Contains(body, "input/output error") {
+		t.Errorf("it says %d %s", code, body)
+	}
+	if code, body := get("/healthz"); code != http.StatusOK {
+		t.Errorf("of its health: %d %s", code, body)
+	}
+	select {
+	case err := <-served:
+		if !errors.Is(err, tenant.ErrFailed) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it goes on")
 	}
 }

@@ -139,6 +139,10 @@ func (s *Server) settle(w *recorder, r *http.Request, id string, err error) (abo
 		return true
 	}
 	p := asProblem(err)
+	if p.code == CodeInternal {
+		w.err = s.dbs.Suspect(r.Context(), err)
+		p = asProblem(w.err)
+	}
 	drains := s.drains(w, r, p)
 	if drains {
 		w.Header().Set("Connection", "close")

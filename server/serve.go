@@ -17,7 +17,8 @@ const headerTimeout = 10 * time.Second
 // Serve answers requests on a listener until ctx ends. Then it isn't ready any
 // more, and goes on for Limits.DrainTime. After that it stops accepting,
 // answers those that wait for news, waits for the others, and returns nil. It
-// closes the listener, not the server; after it only Close is left to do.
+// closes the listener, not the server; after it only Close is left to do. When the
+// disk fails it stops at once, and returns an error.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if s.cfg.Dev && !isLoopback(ln.Addr().String()) {
 		return errors.Join(
@@ -25,6 +26,61 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			ln.Close())
 	}
 	lim := newLimitListener(ln, s.cfg.Limits.MaxConnections)
+	hs := s.httpServer()
+	failed := make(chan error, 1)
+	go func() {
+		if hs.TLSConfig != nil {
+			failed <- hs.ServeTLS(lim, "", "")
+			return
+		}
+		failed <- hs.Serve(lim)
+	}()
+	err := s.until(ctx, failed)
+	if err == nil {
+		s.draining.Store(true)
+		draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.DrainTime)
+		err = s.until(draining, failed)
+		cancel()
+	}
+	if err != nil {
+		return fmt.Errorf("server: serve: %w", errors.Join(err, hs.Close()))
+	}
+	err = s.shutDown(ctx, hs)
+	if serr := <-failed; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
+	if broken := s.dbs.Err(); broken != nil {
+		err = errors.Join(fmt.Errorf("server: serve: %w", broken), err)
+	}
+	return err
+}
+
+// until waits for the end of ctx, or for the disk to fail. It returns an error if
+// what speaks HTTP ended before.
+func (s *Server) until(ctx context.Context, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return err
+	case <-s.Failed():
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// shutDown ends what waits, and waits for the other requests under way.
+func (s *Server) shutDown(ctx context.Context, hs *http.Server) error {
+	s.stop()
+	s.dbs.Drain()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.ShutdownTimeout)
+	defer cancel()
+	if err := hs.Shutdown(stop); err != nil {
+		return fmt.Errorf("server: serve: requests were cut off after %v: %w", s.cfg.Limits.ShutdownTimeout, errors.Join(err, hs.Close()))
+	}
+	return nil
+}
+
+// httpServer returns what speaks HTTP.
+func (s *Server) httpServer() *http.Server {
 	hs := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,
@@ -39,38 +95,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			return ctx
 		},
 	}
-	failed := make(chan error, 1)
-	go func() {
-		if s.cfg.TLS != nil {
-			hs.TLSConfig = s.cfg.TLS.Clone()
-			failed <- hs.ServeTLS(lim, "", "")
-			return
-		}
-		failed <- hs.Serve(lim)
-	}()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("server: serve: %w", errors.Join(err, hs.Close()))
-	case <-ctx.Done():
+	if s.cfg.TLS != nil {
+		hs.TLSConfig = s.cfg.TLS.Clone()
 	}
-	s.draining.Store(true)
-	select {
-	case err := <-failed:
-		return fmt.Errorf("server: serve: %w", errors.Join(err, hs.Close()))
-	case <-time.After(s.cfg.Limits.DrainTime):
-	}
-	s.stop()
-	s.dbs.Drain()
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.ShutdownTimeout)
-	defer cancel()
-	err := hs.Shutdown(stop)
-	if err != nil {
-		err = fmt.Errorf("server: serve: requests were cut off after %v: %w", s.cfg.Limits.ShutdownTimeout, errors.Join(err, hs.Close()))
-	}
-	if serr := <-failed; !errors.Is(serr, http.ErrServerClosed) {
-		err = errors.Join(err, serr)
-	}
-	return err
+	return hs
 }
 
 func (s *Server) countConn(_ net.Conn, state http.ConnState) {

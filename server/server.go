@@ -50,6 +50,12 @@ type databases interface {
 	// Drain answers the requests that wait for news, and lets none wait from
 	// now on.
 	Drain()
+	// Failed is closed when the disk has failed, and Err then tells how. All
+	// else returns errors from then on.
+	Failed() <-chan struct{}
+	Err() error
+	// Suspect returns err, or another one if it is the disk that has failed.
+	Suspect(ctx context.Context, err error) error
 	// Close closes the databases. Nothing is called after it.
 	Close(ctx context.Context) error
 }
@@ -280,6 +286,11 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
+// Failed is closed when the disk has failed. Then nothing is answered any more but
+// errors: Serve returns, and the server is to be closed and opened anew, best by
+// the process's end and another's start.
+func (s *Server) Failed() <-chan struct{} { return s.dbs.Failed() }
+
 func (s *Server) healthz(w *recorder, r *http.Request) error {
 	if err := onlyGet(r); err != nil {
 		return err
@@ -292,6 +303,13 @@ func (s *Server) healthz(w *recorder, r *http.Request) error {
 func (s *Server) readyz(w *recorder, r *http.Request) error {
 	if err := onlyGet(r); err != nil {
 		return err
+	}
+	if err := s.dbs.Err(); err != nil {
+		why := "its log has the details"
+		if no := syscall.Errno(0); errors.As(err, &no) {
+			why = no.Error()
+		}
+		return &problem{code: CodeUnavailable, message: "the server's disk has failed, and it must be started again: " + why, err: err}
 	}
 	if s.draining.Load() || s.stopping.Err() != nil {
 		return &problem{code: CodeUnavailable, message: "the server is shutting down"}

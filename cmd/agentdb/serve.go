@@ -114,7 +114,12 @@ func (s *serveCmd) Run(c *console) error {
 	stop() // a second signal ends the process at once
 	closing, cancel := context.WithTimeout(context.Background(), s.Limits.Shutdown)
 	defer cancel()
-	err = errors.Join(err, srv.Close(closing))
+	closed := srv.Close(closing)
+	select {
+	case <-srv.Failed(): // err tells why, and so does closed
+	default:
+		err = errors.Join(err, closed)
+	}
 	flush()
 	return err
 }

@@ -247,7 +247,9 @@ func (p *Pebble) heads(ctx context.Context, id DBID) (head, durable Head, err er
 func (p *Pebble) WaitDurable(ctx context.Context, id DBID, seq uint64) error {
 	h, err := p.acquire(ctx, id)
 	if err == nil {
-		err = h.waitDurable(ctx, seq)
+		if err = h.waitDurable(ctx, seq); err != nil {
+			err = firstErr(p.Err(), err) // it tells why the head fell back
+		}
 		p.table.release(h)
 	}
 	return opErr("wait for", id, err)

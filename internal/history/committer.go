@@ -32,6 +32,14 @@ func (g *group) pause() time.Duration {
 	return 0
 }
 
+// failed is told of a log that can't be written. While the store is being opened
+// that is an error of Open.
+func (g *group) failed(err error) {
+	if c := g.c.Load(); c != nil {
+		c.die(err)
+	}
+}
+
 // request is one atomic write on its way through the committer.
 type request struct {
 	batch    *pebble.Batch
@@ -63,10 +71,11 @@ type committer struct {
 	queued int  // bytes in queue
 	stop   bool // drain and end
 
-	errMu sync.Mutex
-	err   error // why the engine is dead
+	err atomic.Pointer[error] // why the engine is dead
+	end chan struct{}         // closed when it is
 
-	stats CommitMetrics // QueuedBytes unused; guarded by errMu
+	statsMu sync.Mutex
+	stats   CommitMetrics // QueuedBytes unused; guarded by statsMu
 }
 
 // syncing is a write that was applied, or, without one, a question: the channel
@@ -79,7 +88,7 @@ type syncing struct {
 func newCommitter(db *pebble.DB, t *table, admit func() error, failed func(error)) *committer {
 	c := &committer{
 		db: db, table: t, admit: admit, failed: failed,
-		syncing: make(chan syncing, syncsInFlight),
+		syncing: make(chan syncing, syncsInFlight), end: make(chan struct{}),
 	}
 	c.work.L, c.space.L = &c.mu, &c.mu
 	c.wg.Add(2)
@@ -170,7 +179,7 @@ func (c *committer) applyOne(r *request) error {
 func applyNoWait(db *pebble.DB, b *pebble.Batch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("apply: %v", r)
+			err = fmt.Errorf("apply: %w", caught(r))
 		}
 	}()
 	return db.ApplyNoSyncWait(b, pebble.Sync)
@@ -207,14 +216,14 @@ func (c *committer) sync() {
 // finds the head where it belongs, then the one who made the write, and then
 // those who wait for it, so that it is done for everybody who reads it.
 func (c *committer) resolve(r *request, err error) {
-	c.errMu.Lock()
+	c.statsMu.Lock()
 	if err == nil {
 		c.stats.Writes++
 		c.stats.Bytes += uint64(r.size)
 	} else {
 		c.stats.Aborted++
 	}
-	c.errMu.Unlock()
+	c.statsMu.Unlock()
 	if r.h != nil {
 		r.h.resolve(r, err)
 	}
@@ -235,21 +244,20 @@ func (r *request) stale() bool {
 	return r.gen != r.h.gen
 }
 
+// dead returns why the engine can't be used any more.
 func (c *committer) dead() error {
-	c.errMu.Lock()
-	defer c.errMu.Unlock()
-	return c.err
+	if err := c.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
-// die records why the engine can't be used any more.
+// die records why the engine can't be used any more. From then on nothing is
+// read either: what the engine has in memory may not be on the disk.
 func (c *committer) die(err error) {
-	c.errMu.Lock()
-	first := c.err == nil
-	if first {
-		c.err = fmt.Errorf("%w: %w", ErrFailed, err)
-	}
-	c.errMu.Unlock()
-	if first {
+	err = fmt.Errorf("%w: %w", ErrFailed, err)
+	if c.err.CompareAndSwap(nil, &err) {
+		close(c.end)
 		c.failed(err)
 	}
 }

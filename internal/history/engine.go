@@ -70,11 +70,34 @@ func (l engineLogger) Errorf(format string, args ...any) {
 }
 
 // Fatalf must not return. In the committer the panic is caught and fails the
-// store; anywhere else the engine can't go on, and neither can the process.
-func (l engineLogger) Fatalf(format string, args ...any) {
-	msg := fmt.Sprintf(format, args...)
-	l.log.Error("history: engine: fatal: " + msg)
-	panic(errors.New(msg))
+// store; anywhere else the engine can't go on, and neither can the process, which
+// ends with the text.
+func (engineLogger) Fatalf(format string, args ...any) {
+	f := &fatal{text: fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			f.cause = err
+		}
+	}
+	panic(f)
+}
+
+// fatal is why the engine can't go on.
+type fatal struct {
+	text  string
+	cause error // may be nil
+}
+
+func (f *fatal) Error() string { return f.text }
+
+func (f *fatal) Unwrap() error { return f.cause }
+
+// caught makes an error of what a panic was about.
+func caught(v any) error {
+	if err, ok := v.(error); ok {
+		return err
+	}
+	return fmt.Errorf("%v", v)
 }
 
 // withDefaults fills in what the zero value stands for.

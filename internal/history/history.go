@@ -42,7 +42,7 @@ var (
 	// ErrFull: the disk has less room left than the reserve; reads still work.
 	ErrFull = errors.New("disk full")
 	// ErrFailed: the storage engine failed and the store must be reopened. Writes
-	// that were in flight may or may not be there then.
+	// that were in flight may or may not be there then; until then nothing is read.
 	ErrFailed = errors.New("store failed")
 	// ErrClosed: the store is closed.
 	ErrClosed = errors.New("store closed")
@@ -192,6 +192,10 @@ type Store interface {
 	// nothing; the present one again finishes what was interrupted and reclaims
 	// what deleted forks needed. Forks keep the revision they were made from.
 	Retain(ctx context.Context, id DBID, horizon uint64) error
+
+	// Check makes a write that changes nothing, and returns when it is durable, or
+	// nil if one was a moment ago. It finds out whether the disk has failed.
+	Check(ctx context.Context) error
 
 	// Close makes accepted commits durable, stops all goroutines and releases
 	// the storage. It is safe to call twice.

@@ -79,7 +79,7 @@ func (p *Pebble) getMeta(ctx context.Context, id DBID, key string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := h.state(); err != nil { // perhaps reclaimed while it was read
+	if err := p.shown(h); err != nil {
 		return nil, err
 	}
 	if v == nil {
@@ -110,7 +110,7 @@ func (p *Pebble) metas(ctx context.Context, id DBID, prefix, from string, yield 
 	if err != nil {
 		return err
 	}
-	if _, _, err := h.state(); err != nil { // perhaps reclaimed before the scan
+	if err := p.shown(h); err != nil {
 		return closeIter(it, err)
 	}
 	head := len(metaKey(h.id, ""))
@@ -124,6 +124,12 @@ func (p *Pebble) metas(ctx context.Context, id DBID, prefix, from string, yield 
 		}
 	}
 	return closeIter(it, nil)
+}
+
+// shown fails if what was read may have been reclaimed, or is lost.
+func (p *Pebble) shown(h *handle) error {
+	_, _, err := h.state()
+	return firstErr(err, p.Err())
 }
 
 // prefixEnd returns the first key after those that begin with prefix.

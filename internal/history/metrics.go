@@ -59,8 +59,8 @@ func (c *committer) metrics() CommitMetrics {
 	c.mu.Lock()
 	queued := c.queued
 	c.mu.Unlock()
-	c.errMu.Lock()
-	defer c.errMu.Unlock()
+	c.statsMu.Lock()
+	defer c.statsMu.Unlock()
 	m := c.stats
 	m.QueuedBytes = queued
 	return m
@@ -113,7 +113,7 @@ func (p *Pebble) Usage(ctx context.Context, id DBID) (Usage, error) {
 // Checkpoint writes a consistent copy of the store, which Open can open, into a
 // directory that must not exist. It shares files by hard links where it can.
 func (p *Pebble) Checkpoint(dir string) error {
-	if err := p.table.enter(); err != nil {
+	if err := p.enter(); err != nil {
 		return fmt.Errorf("history: checkpoint: %w", err)
 	}
 	defer p.table.leave()

@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 
@@ -127,8 +126,8 @@ func (p *Pebble) trimTo(ctx context.Context, h *handle, horizon uint64) error {
 func (p *Pebble) applyLazily(b *pebble.Batch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", ErrFailed, r)
-			p.commit.die(err)
+			p.commit.die(caught(r))
+			err = p.Err()
 		}
 	}()
 	if err := p.commit.dead(); err != nil {

@@ -27,6 +27,9 @@ type Pebble struct {
 	idMu   sync.Mutex
 	nextID uint64 // guarded by idMu
 
+	checkMu sync.Mutex
+	checked time.Time // when Check last wrote; guarded by checkMu
+
 	full       atomic.Bool // the disk has less than the reserve
 	stop       chan struct{}
 	background sync.WaitGroup
@@ -45,6 +48,7 @@ func Open(o Options) (*Pebble, error) {
 	}
 	grouping := &group{}
 	eo := engineOptions(o)
+	eo.FS = watchedFS{eo.FS, grouping.failed}
 	eo.WALMinSyncInterval = grouping.pause
 	db, err := pebble.Open(o.Dir, eo)
 	if err != nil {
@@ -56,7 +60,7 @@ func Open(o Options) (*Pebble, error) {
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, err)
 	}
 	p.commit = newCommitter(db, p.table, p.admit, func(err error) {
-		o.Logger.Error("history: store failed", "err", err)
+		o.Logger.Error("history: the disk failed: nothing is read or written until the server is started again", "err", err)
 	})
 	grouping.c.Store(p.commit)
 	p.reaper = startReaper(p)
@@ -75,6 +79,13 @@ func (p *Pebble) loadNextID() error {
 	}
 	return err
 }
+
+// Failed is closed when the storage engine has failed, and Err tells why. All
+// that the store is asked for from then on fails with ErrFailed.
+func (p *Pebble) Failed() <-chan struct{} { return p.commit.end }
+
+// Err returns nil while the store works, and after that why it doesn't.
+func (p *Pebble) Err() error { return p.commit.dead() }
 
 // Close makes accepted commits durable, stops all goroutines and releases the
 // storage. It is safe to call twice.
@@ -117,7 +128,7 @@ const closeTimeout = 5 * time.Second
 func closePebble(db *pebble.DB) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("engine: %v", r)
+			err = fmt.Errorf("engine: %w", caught(r))
 		}
 	}()
 	return db.Close()
@@ -171,7 +182,19 @@ func (p *Pebble) acquire(ctx context.Context, id DBID) (*handle, error) {
 		p.table.release(h)
 		return nil, err
 	}
+	if err := p.Err(); err != nil { // last: h may have been loaded from what is lost
+		p.table.release(h)
+		return nil, err
+	}
 	return h, nil
+}
+
+// enter begins an operation that needs no handle; table.leave ends it.
+func (p *Pebble) enter() error {
+	if err := p.Err(); err != nil {
+		return err
+	}
+	return p.table.enter()
 }
 
 // opErr says what failed.
@@ -217,7 +240,7 @@ func (p *Pebble) claim(id DBID) (unlock func(), err error) {
 	if len(id) == 0 || len(id) > maxName {
 		return nil, ErrInvalid
 	}
-	if err := p.table.enter(); err != nil {
+	if err := p.enter(); err != nil {
 		return nil, err
 	}
 	unlock = p.names.lock(id)
@@ -236,9 +259,32 @@ func (p *Pebble) claim(id DBID) (unlock func(), err error) {
 	return unlock, nil
 }
 
+// Check implements Store.
+func (p *Pebble) Check(context.Context) error {
+	if err := p.enter(); err != nil {
+		return fmt.Errorf("history: check: %w", err)
+	}
+	defer p.table.leave()
+	p.checkMu.Lock()
+	defer p.checkMu.Unlock()
+	if time.Since(p.checked) < checkEvery {
+		return p.Err()
+	}
+	b := p.db.NewBatch()
+	_ = b.LogData([]byte("check"), nil) // in the log only
+	if err := p.write(b, true); err != nil {
+		return fmt.Errorf("history: check: %w", err)
+	}
+	p.checked = time.Now()
+	return nil
+}
+
+// checkEvery bounds what Check costs who asks for it often.
+const checkEvery = 100 * time.Millisecond
+
 // writable fails early when writes would fail anyway.
 func (p *Pebble) writable() error {
-	if err := p.commit.dead(); err != nil {
+	if err := p.Err(); err != nil {
 		return err
 	}
 	return p.admit()
@@ -304,7 +350,7 @@ func (p *Pebble) delete(ctx context.Context, id DBID) error {
 
 // List implements Store.
 func (p *Pebble) List(ctx context.Context, after DBID, n int) ([]DBID, error) {
-	if err := p.table.enter(); err != nil {
+	if err := p.enter(); err != nil {
 		return nil, fmt.Errorf("history: list: %w", err)
 	}
 	defer p.table.leave()

@@ -37,6 +37,7 @@ type Databases interface {
 	TakeUsage() map[string]tenant.Usage
 	ReturnUsage(usage map[string]tenant.Usage)
 	LoadDump(ctx context.Context, name string, script io.Reader, author string) (uint64, error)
+	Suspect(ctx context.Context, err error) error
 }
 
 // Config is what New needs to know.
@@ -239,6 +240,10 @@ func (a *API) authenticate(c *call) error {
 // fail answers an error.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
+	if e.status == http.StatusInternalServerError {
+		err = a.cfg.Databases.Suspect(r.Context(), err)
+		e = asError(err)
+	}
 	if e.status == http.StatusInternalServerError || tenant.NoRoom(err) {
 		a.cfg.Logger.ErrorContext(r.Context(), "platform", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
@@ -283,6 +288,7 @@ func classify(err error) *apiError {
 		{tenant.ErrQuota, 507, "the database would be above its size_limit, or the server has no room left"},
 		{tenant.ErrTimeout, 422, "that takes longer than this server allows"},
 		{tenant.ErrBusy, 503, "the database is busy: try again in a moment"},
+		{tenant.ErrFailed, 503, tenant.FailedMessage},
 		{tenant.ErrClosed, 503, "the server is shutting down: try again in a moment"},
 		{context.Canceled, 499, "the client left"},
 		{context.DeadlineExceeded, 503, "it took too long: try again in a moment"},

@@ -98,6 +98,11 @@ func IsCorrupt(err error) bool {
 // IsFull reports whether the disk or the database is full.
 func IsFull(err error) bool { return isPrimary(err, lib.SQLITE_FULL) }
 
+// IsIO reports whether a file could not be read, written or opened.
+func IsIO(err error) bool {
+	return isPrimary(err, lib.SQLITE_IOERR) || isPrimary(err, lib.SQLITE_CANTOPEN)
+}
+
 // IsReadOnly reports whether a write was refused because the database or the
 // connection is read-only.
 func IsReadOnly(err error) bool { return isPrimary(err, lib.SQLITE_READONLY) }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/wire"
 )
 
@@ -74,9 +75,15 @@ var (
 	// ErrDiverged: the replica's and the server's histories contradict one
 	// another in a way that the protocol has no answer for.
 	ErrDiverged = errors.New("tenant: diverged")
+	// ErrFailed: the disk has failed, and all must be opened anew. What was being
+	// written may or may not be there then.
+	ErrFailed = history.ErrFailed
 	// ErrClosed: the server is shutting down.
 	ErrClosed = errors.New("tenant: closed")
 )
+
+// FailedMessage tells a client of ErrFailed.
+const FailedMessage = "the server's disk has failed, and it must be started again: try again when it is back; what was being written may or may not be kept"
 
 // maxName is the longest name of a database, in bytes.
 const maxName = 64

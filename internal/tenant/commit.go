@@ -111,7 +111,9 @@ func (d *database) accepted(pending *history.Pending, nc *history.NewCommit, sti
 	d.resize(open)
 	pending.Then(func(err error) {
 		if err != nil {
-			d.m.cfg.Logger.Error("commit lost", "db", d.name, "err", err)
+			if !errors.Is(err, ErrFailed) { // that has been said
+				d.m.cfg.Logger.Error("commit lost", "db", d.name, "err", err)
+			}
 			d.fail()
 		}
 		d.m.feeds.wake(d.name)

@@ -95,7 +95,7 @@ func (s *Session) Run(ctx context.Context, q *Query, rows Rows) (Result, error) 
 		res, err = s.runOnce(ctx, q, rows)
 	}
 	res.Usage = s.cost
-	return res, err
+	return res, s.m.Suspect(ctx, err)
 }
 
 // spend counts what a statement has cost.

@@ -445,6 +445,7 @@ func testClosed(k *kit) {
 	_, err = k.Head(k.ctx, "a")
 	k.want(err, history.ErrClosed)
 	k.want(k.Create(k.ctx, "b"), history.ErrClosed)
+	k.want(k.Check(k.ctx), history.ErrClosed)
 	_, err = k.List(k.ctx, "", 1)
 	k.want(err, history.ErrClosed)
 	_, err = k.seqs("a", 0, history.Latest)

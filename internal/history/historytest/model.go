@@ -479,6 +479,16 @@ func (m *Model) Retain(_ context.Context, id history.DBID, horizon uint64) error
 	return nil
 }
 
+// Check implements history.Store.
+func (m *Model) Check(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return history.ErrClosed
+	}
+	return nil
+}
+
 // Close implements history.Store.
 func (m *Model) Close() error {
 	m.mu.Lock()
