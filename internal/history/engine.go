@@ -17,7 +17,7 @@ const blockSize = 16 << 10
 
 // engineOptions keeps the engine small in memory and spells out what would be
 // surprising if it changed with a version.
-func engineOptions(o Options) *pebble.Options {
+func engineOptions(o Options, failed func(error)) *pebble.Options {
 	po := &pebble.Options{
 		FS:                          o.FS,
 		CacheSize:                   o.CacheBytes + 2*o.MemTableBytes, // it reserves room for memtables
@@ -43,8 +43,10 @@ func engineOptions(o Options) *pebble.Options {
 	if o.CompactRate > 0 {
 		po.FS = throttledFS{o.FS, slow}
 	}
+	back := &troubles{log: o.Logger, failed: failed}
+	po.FS = flushFS{watchedFS{po.FS, failed}, back}
 	po.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { o.Logger.Warn("history: background error", "err", err) },
+		BackgroundError: back.background,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			o.Logger.Error("history: data corruption", "path", i.Path, "err", i.Details)
 		},

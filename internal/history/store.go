@@ -47,8 +47,7 @@ func Open(o Options) (*Pebble, error) {
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, err)
 	}
 	grouping := &group{}
-	eo := engineOptions(o)
-	eo.FS = watchedFS{eo.FS, grouping.failed}
+	eo := engineOptions(o, grouping.failed)
 	eo.WALMinSyncInterval = grouping.pause
 	db, err := pebble.Open(o.Dir, eo)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // slows it down is the engine's, and may change with it.
 func TestCompactRate(t *testing.T) {
 	for _, urgent := range []bool{false, true} {
-		o := engineOptions(Options{CompactRate: 4 << 20}.withDefaults())
+		o := engineOptions(Options{CompactRate: 4 << 20}.withDefaults(), nil)
 		db, err := pebble.Open(t.TempDir(), o)
 		if err != nil {
 			t.Fatal(err)
