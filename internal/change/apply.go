@@ -34,11 +34,20 @@ type stmtKey struct {
 // texts are the texts of statements, each made once. Beyond maxTexts bytes it
 // begins anew.
 type texts struct {
-	m    map[stmtKey]string
-	size int
+	m      map[stmtKey]string
+	size   int
+	schema int // as it was loaded when they were made
 }
 
 const maxTexts = 32 << 10
+
+// of forgets the texts if the schema was loaded since, and returns t.
+func (t *texts) of(schema int) *texts {
+	if schema != t.schema {
+		*t = texts{schema: schema}
+	}
+	return t
+}
 
 // get returns a text, which make makes if it isn't there.
 func (t *texts) get(k stmtKey, make func() string) string {

@@ -411,7 +411,7 @@ func written(id int64) int64 {
 
 // stmt returns a cached statement for a text made once.
 func (x *Executor) stmt(k stmtKey, sql func() string) (*sqlite.Stmt, error) {
-	return x.conn.Cached(x.cap.texts.get(k, sql))
+	return x.conn.Cached(x.cap.texts.of(x.cap.schema.loaded).get(k, sql))
 }
 
 // do runs one writing statement under the capture. refused is why SQLite

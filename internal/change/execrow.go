@@ -71,7 +71,7 @@ func (x *Executor) insertAuto(r *relation, e *Event) error {
 	case ok:
 		id, check = saved, !IsPlaceholder(saved) // one that is forced: others have deleted the row since
 	case e.again:
-		id = x.left
+		id, check = x.left, false // the delete before has freed it
 	}
 	if check {
 		var err error

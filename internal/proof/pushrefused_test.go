@@ -70,6 +70,59 @@ func TestPushModeFullTextGone(t *testing.T) {
 	}
 }
 
+// TestPushModeFullTextAside updates a full-text row that others have deleted,
+// while the answer to another push is on its way: the row keeps its number, which
+// no row of the server has.
+func TestPushModeFullTextAside(t *testing.T) {
+	for _, ddl := range []bool{false, true} {
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE VIRTUAL TABLE IF NOT EXISTS f USING fts5(tok, v); CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, tok TEXT)")
+		}
+		p.exec("INSERT INTO f VALUES ('p', '-')")
+		p.sync()
+		a.sync()
+		a.exec("DELETE FROM f; INSERT INTO f (rowid, tok, v) VALUES (5, 'a', '-'); INSERT INTO t VALUES (1, 'a')")
+		a.sync()
+		p.sync()
+		want(t, "rows that the server has not", get[int](t, p.DB, "SELECT count(*) FROM f WHERE rowid < 0"), 1)
+		p.exec("INSERT INTO f (rowid, tok, v) VALUES (4, 'p4', '-')")
+		p.sync()
+		if ddl {
+			p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+		}
+		p.exec("INSERT INTO t VALUES (1, 'p')")
+		racing(t, p, "UPDATE f SET v = 'late' WHERE tok = 'p'; UPDATE t SET tok = 'p late'")
+		want(t, fmt.Sprint("rows that the server has not, ddl=", ddl), fmt.Sprint(p.texts("SELECT tok || v FROM f WHERE rowid < 0")), "[plate]")
+		p.sync()
+		a.sync()
+		want(t, fmt.Sprint("rows, ddl=", ddl), fmt.Sprint(a.texts("SELECT tok || v FROM f ORDER BY tok")), "[a- p4-]")
+		want(t, fmt.Sprint("others, ddl=", ddl), fmt.Sprint(a.texts("SELECT id || tok FROM t ORDER BY id")), "[1a 2p late]")
+	}
+}
+
+// TestPushModeNewColumn pushes to a table that has got a column since the last
+// push: what is recorded of the row is all of it.
+func TestPushModeNewColumn(t *testing.T) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, v TEXT)")
+	}
+	p.exec("INSERT INTO t VALUES (1, '1'), (2, '2')")
+	p.sync()
+	p.exec("DELETE FROM t WHERE id = 1")
+	p.sync()
+	a.sync()
+	a.exec("ALTER TABLE t ADD COLUMN added TEXT; UPDATE t SET v = 'a', added = 'kept'")
+	a.sync()
+	p.exec("DELETE FROM t WHERE id = 2")
+	p.sync()
+	a.sync()
+	want(t, "the record", fmt.Sprint(a.texts("SELECT kind || ' ' || losing FROM agentdb_conflicts")), `[delete {"id":2,"v":"a","added":"kept"}]`)
+}
+
 // TestPushModeParentElsewhere refers to a row that the push replica has lost to
 // another's with the same key: the server takes the transaction, but here one
 // operation of it would violate a foreign key. The others hold.
