@@ -52,6 +52,7 @@ func TestTursoMarksAreNotExported(t *testing.T) {
 			t.Errorf("%s: %s, want %s, %v", path, got, want, err)
 		}
 	}
+	early := s.replica(7)
 	api := "/v1/organizations/default/databases/t/export"
 	want("/db/t/export", "1 agentdb_conflicts,t")
 	for i := range 200 { // the marks have many pages
@@ -60,6 +61,12 @@ func TestTursoMarksAreNotExported(t *testing.T) {
 		a.push()
 	}
 	s.pipeline("", "CREATE INDEX by_v ON t(v)")
+	for _, r := range []*replicaFile{early, s.replica(128)} {
+		r.sync()
+		if got := r.query("SELECT count(*), (SELECT group_concat(name) FROM sqlite_schema) FROM t"); got != "ok 201|agentdb_conflicts,t,by_v" {
+			t.Errorf("a replica of libSQL has %s", got)
+		}
+	}
 	for _, path := range []string{"/db/t/export", "/db/t/export/1", api} {
 		want(path, "201 agentdb_conflicts,t,by_v")
 	}

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createClient } from '@libsql/client';
+import { connect } from '@tursodatabase/sync';
 import { Server } from './server.js';
 
 let server, dir;
@@ -48,4 +49,27 @@ test('an embedded replica that only reads', async (t) => {
   await db.sync();
   assert.deepEqual(await values(db), ['a']);
   await assert.rejects(db.execute("INSERT INTO t(x) VALUES ('b')"));
+});
+
+test('an embedded replica beside Turso sync: what that keeps in the database stays out of the file', async (t) => {
+  await server.sql('beside', 'CREATE TABLE t(id INTEGER PRIMARY KEY, x)');
+  const early = open(t, 'beside', 'early.db');
+  await early.sync();
+  const turso = await connect({ path: join(dir, 'turso.db'), url: `${server.url}/db/beside`, authToken: server.token('beside'), clientName: 'turso' });
+  t.after(() => turso.close());
+  for (const x of ['a', 'b', 'c']) {
+    await turso.exec(`INSERT INTO t(x) VALUES ('${x}')`);
+    await turso.push();
+    await early.sync();
+    await early.execute({ sql: 'INSERT INTO t(x) VALUES (?)', args: [`${x}+`] });
+    await turso.pull();
+  }
+  const late = open(t, 'beside', 'late.db');
+  for (const db of [early, late]) {
+    await db.sync();
+    assert.deepEqual(await values(db), ['a', 'a+', 'b', 'b+', 'c', 'c+']);
+    assert.deepEqual((await db.execute("SELECT name FROM sqlite_schema WHERE name LIKE '%turso%' OR sql LIKE '%turso%'")).rows, []);
+    assert.equal((await db.execute('PRAGMA integrity_check')).rows[0].integrity_check, 'ok');
+    await assert.rejects(db.execute('SELECT * FROM turso_sync_last_change_id'), /no such table/);
+  }
 });

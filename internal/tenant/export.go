@@ -11,8 +11,7 @@ import (
 
 // Export returns a database as it is in the history: how many bytes its file
 // has, and the file in parts. A part is valid until the next one. With a
-// generation other than 0 it is the file that this begins with, with all that the
-// server keeps in it: frames follow.
+// generation other than 0 it is the file that this begins with.
 func (m *Manager) Export(ctx context.Context, name string, generation uint32) (size int64, parts iter.Seq2[[]byte, error], err error) {
 	if _, err := ParseName(name); err != nil {
 		return 0, nil, err
@@ -35,11 +34,11 @@ func (m *Manager) Export(ctx context.Context, name string, generation uint32) (s
 	if head.DBSize == 0 && generation > 0 {
 		return history.PageSize, func(yield func([]byte, error) bool) { yield(turso.EmptyPage(), nil) }, nil
 	}
-	if generation == 0 {
-		return m.export(ctx, name, head)
+	size, file, err := m.export(ctx, name, head)
+	if generation == 0 || err != nil {
+		return size, file, err
 	}
-	file := m.file(ctx, name, head, nil)
-	return int64(head.DBSize) * history.PageSize, func(yield func([]byte, error) bool) {
+	return size, func(yield func([]byte, error) bool) {
 		first := true
 		for b, err := range file {
 			if err == nil && first {

@@ -15,12 +15,15 @@ import (
 // An embedded replica of libSQL copies a generation of the database and follows
 // it by frames of its WAL, which have numbers from 1. Here generation g begins
 // with the state after (g-1)*generationCommits commits, and its frames are the
-// pages of the commits that follow: nothing has to be kept for replicas.
+// pages of the commits that follow: nothing has to be kept for replicas. Both are
+// without the marks of Turso's clients, as if they had been dropped after each
+// commit.
 // The client is in libsql/src/sync.rs of github.com/tursodatabase/libsql.
 const (
 	generationCommits = 256
 	framesAtOnce      = 256 // in an answer
 	maxFrameLogs      = 1000
+	frameVersion      = "2" // another one when frames are numbered in another way
 )
 
 // ErrGenerationEnd is returned by Frames if there are no more in the generation,
@@ -76,7 +79,7 @@ func (m *Manager) line(ctx context.Context, name string) (uint32, error) {
 		return 0, err
 	}
 	h := fnv.New64a()
-	_, _ = fmt.Fprint(h, m.cfg.Lineage, info.Created.UnixMilli())
+	_, _ = fmt.Fprint(h, m.cfg.Lineage, info.Created.UnixMilli(), frameVersion)
 	return uint32(h.Sum64()%(1<<(32-lineShift)-1)+1) << lineShift, nil
 }
 
@@ -123,7 +126,7 @@ func (m *Manager) Frames(ctx context.Context, name string, gen uint32, from, to 
 	case from > log.total():
 		return nil, ErrGenerationEnd
 	}
-	f := &frameReader{store: m.cfg.Store, id: id, from: from, to: min(to, from+framesAtOnce, log.total()+1)}
+	f := &frameReader{m: m, id: id, from: from, to: min(to, from+framesAtOnce, log.total()+1)}
 	i, _ := slices.BinarySearch(log.ends, from)
 	if i > 0 {
 		f.next = log.ends[i-1]
@@ -165,11 +168,19 @@ func (m *Manager) frameLog(ctx context.Context, name string, gen uint32, head hi
 		return log, nil
 	}
 	log.ends = slices.Clone(log.ends)
+	u, err := m.unmarkAt(ctx, id, log.last.Seq)
+	if err != nil {
+		return frameLog{}, revisionErr(err)
+	}
 	for c, err := range m.cfg.Store.Commits(ctx, id, log.last.Seq, upto) {
+		var changed []uint32
+		if err == nil {
+			u, changed, err = m.unmarkNext(ctx, id, u, c)
+		}
 		if err != nil {
 			return frameLog{}, revisionErr(err)
 		}
-		log.ends = append(log.ends, log.total()+len(c.Pages))
+		log.ends = append(log.ends, log.total()+len(changed))
 		log.last = c.Head()
 	}
 	m.frames.mu.Lock()
@@ -183,10 +194,11 @@ func (m *Manager) frameLog(ctx context.Context, name string, gen uint32, head hi
 
 // frameReader puts frames together.
 type frameReader struct {
-	store    history.Store
+	m        *Manager
 	id       history.DBID
-	from, to int // of the frames that are wanted
-	next     int // frames before those of the next commit
+	u        *unmarked // before the next commit
+	from, to int       // of the frames that are wanted
+	next     int       // frames before those of the next commit
 	out      []byte
 }
 
@@ -194,7 +206,11 @@ type frameReader struct {
 // though the client syncs its disk for each: a page that comes twice in one is
 // one frame in the client's WAL, whose numbers would be others then.
 func (f *frameReader) read(ctx context.Context, after, upto uint64) error {
-	for c, err := range f.store.Commits(ctx, f.id, after, upto) {
+	var err error
+	if f.u, err = f.m.unmarkAt(ctx, f.id, after); err != nil {
+		return err
+	}
+	for c, err := range f.m.cfg.Store.Commits(ctx, f.id, after, upto) {
 		if err != nil {
 			return err
 		}
@@ -210,20 +226,28 @@ func (f *frameReader) read(ctx context.Context, after, upto uint64) error {
 
 // commit writes those frames of a commit that are wanted.
 func (f *frameReader) commit(ctx context.Context, c *history.Commit) error {
+	var pages []uint32
+	var err error
+	if f.u, pages, err = f.m.unmarkNext(ctx, f.id, f.u, c); err != nil {
+		return err
+	}
 	first := f.next + 1
-	f.next += len(c.Pages)
+	f.next += len(pages)
 	lo, hi := max(f.from, first)-first, min(f.to, f.next+1)-first
 	if lo >= hi {
 		return nil
 	}
 	no := first + lo
-	for p, err := range f.store.Pages(ctx, f.id, c.Seq, c.Pages[lo:hi]...) {
+	for p, err := range f.m.cfg.Store.Pages(ctx, f.id, c.Seq, pages[lo:hi]...) {
 		if err != nil {
 			return err
 		}
+		if other := f.u.pages[p.No]; other != nil {
+			p.Data = other
+		}
 		size := uint32(0)
 		if no == f.next {
-			size = c.DBSize // ends the transaction
+			size = f.u.size // ends the transaction
 		}
 		f.out = binary.BigEndian.AppendUint32(f.out, p.No)
 		f.out = binary.BigEndian.AppendUint32(f.out, size)

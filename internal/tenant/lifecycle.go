@@ -82,21 +82,18 @@ func (m *Manager) export(ctx context.Context, name string, head history.Head) (i
 	return int64(u.size) * history.PageSize, m.file(ctx, name, head, u), nil
 }
 
-// file yields a database's pages; those in u, which may be nil, in the place of
-// its own.
+// file yields a database's pages, those in u in the place of its own.
 func (m *Manager) file(ctx context.Context, name string, head history.Head, u *unmarked) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		if head.DBSize == 0 {
 			return
 		}
 		for p, err := range m.cfg.Store.Pages(ctx, history.DBID(name), head.Seq) {
-			if err == nil && u != nil {
-				if p.No > u.size {
-					return
-				}
-				if other := u.pages[p.No]; other != nil {
-					p.Data = other
-				}
+			if err == nil && p.No > u.size {
+				return
+			}
+			if other := u.pages[p.No]; other != nil {
+				p.Data = other
 			}
 			if !yield(p.Data, translate(err)) || err != nil {
 				return

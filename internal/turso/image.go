@@ -94,6 +94,23 @@ func (m *Image) Root(table string) (uint32, error) {
 	return 0, nil
 }
 
+// MayHave reports whether there may be a table of that name: there is one, or it
+// can't be told.
+func (m *Image) MayHave(table string) (bool, error) {
+	one, err := m.Page(1)
+	if err != nil {
+		return false, err
+	}
+	if len(one) != PageSize || binary.BigEndian.Uint32(one[offEncoding:]) > encodingUTF8 {
+		return true, nil
+	}
+	root, err := m.Root(table)
+	if errors.Is(err, ErrCorrupt) {
+		return true, nil
+	}
+	return root > 0, err
+}
+
 // HasRow reports whether the table at a root has a row with that rowid.
 func (m *Image) HasRow(root uint32, rowid int64) (bool, error) {
 	for range maxDepth {
