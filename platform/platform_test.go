@@ -344,6 +344,10 @@ func TestTokens(t *testing.T) {
 	if l := must[[]platform.APIToken](t)(second.APITokens.List(ctx)); len(l) != 3 {
 		t.Errorf("%+v", l)
 	}
+	only, secret, err := api.APITokens.CreateFor(ctx, "default", "only", 0)
+	if err != nil || only.Organization != "default" || secret == "" {
+		t.Errorf("made %+v, %v", only, err)
+	}
 	if err := api.APITokens.Revoke(ctx, "second"); err != nil {
 		t.Error(err)
 	}

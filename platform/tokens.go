@@ -94,10 +94,11 @@ type APITokens struct{ c *conn }
 
 // APIToken is a token of the API.
 type APIToken struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name"`
-	CreatedAt time.Time `json:"created_at"` // agentdb only
-	ExpiresAt time.Time `json:"expires_at"` // zero: never. agentdb only
+	ID           string    `json:"id"`
+	Name         string    `json:"name"`
+	Organization string    `json:"organization"` // the only one that it is for; "": all of the caller's
+	CreatedAt    time.Time `json:"created_at"`   // agentdb only
+	ExpiresAt    time.Time `json:"expires_at"`   // zero: never. agentdb only
 }
 
 // List returns the caller's tokens.
@@ -111,7 +112,15 @@ func (s *APITokens) List(ctx context.Context) ([]APIToken, error) {
 // if that is 0. One that outlives the client's own is refused. The secret is not
 // kept anywhere else. An expiration is agentdb only.
 func (s *APITokens) Create(ctx context.Context, name string, expiration time.Duration) (t APIToken, secret string, err error) {
+	return s.CreateFor(ctx, "", name, expiration)
+}
+
+// CreateFor is Create for a token that is for one organization alone.
+func (s *APITokens) CreateFor(ctx context.Context, org, name string, expiration time.Duration) (t APIToken, secret string, err error) {
 	r := &request{method: http.MethodPost, path: join("auth/api-tokens", name)}
+	if org != "" {
+		r.json = map[string]any{"organization": org}
+	}
 	if expiration > 0 {
 		r.query = url.Values{"expiration": {formatSpan(expiration)}}
 	}

@@ -20,6 +20,9 @@ type APITokenSpec struct {
 	Username string
 	// Expires is how long the token is good; forever if zero.
 	Expires time.Duration
+	// For is the only organization that the token is for; all of the user's if
+	// empty.
+	For string
 	// Organization is Config.Organization, for a data directory that no server
 	// has used yet.
 	Organization string
@@ -48,7 +51,7 @@ func CreateAPIToken(ctx context.Context, dataDir string, spec APITokenSpec) (tok
 	if err := store.Bootstrap(ctx, spec.Organization); err != nil {
 		return "", fmt.Errorf("server: create API token: %w", err)
 	}
-	t := catalog.APIToken{Name: spec.Name, Username: spec.Username}
+	t := catalog.APIToken{Name: spec.Name, Username: spec.Username, Org: spec.For}
 	if spec.Expires > 0 {
 		t.Expires = time.Now().Add(spec.Expires)
 	}
@@ -63,6 +66,9 @@ func CreateAPIToken(ctx context.Context, dataDir string, spec APITokenSpec) (tok
 // noteOf is the audit log's entry of an API token that the operator makes.
 func noteOf(t *catalog.APIToken, org string) *catalog.Note {
 	about := map[string]any{"id": t.ID, "token": t.Name, "username": t.Username}
+	if t.Org != "" {
+		about["organization"] = t.Org
+	}
 	if !t.Expires.IsZero() {
 		about["expires_at"] = t.Expires
 	}

@@ -49,6 +49,7 @@ type tokenAPICmd struct {
 	Name    string   `arg:"" help:"Name of the token, to revoke it by."`
 	User    string   `help:"Whose token it is. Default: the first owner's."`
 	Expires lifetime `default:"never" help:"How long it is good: 90m, 24h, 30d, or never."`
+	For     string   `placeholder:"ORG" help:"The only organization that it is good for. Default: all of the user's."`
 	Org     string   `help:"Name of the organization, as of 'serve --org', if no server has run there yet."`
 	Data    string   `default:"./agentdb-data" type:"path" help:"Data directory of the server."`
 }
@@ -59,7 +60,7 @@ func (t *tokenAPICmd) Run(c *console) error {
 	ctx, stop := untilSignal()
 	defer stop()
 	token, err := server.CreateAPIToken(ctx, t.Data, server.APITokenSpec{
-		Name: t.Name, Username: t.User, Expires: time.Duration(t.Expires), Organization: t.Org,
+		Name: t.Name, Username: t.User, Expires: time.Duration(t.Expires), For: t.For, Organization: t.Org,
 	})
 	if err != nil {
 		return err

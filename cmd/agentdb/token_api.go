@@ -1,5 +1,7 @@
 package main
 
+import "cmp"
+
 // tokenListCmd is "agentdb token list".
 type tokenListCmd struct{ remote }
 
@@ -16,9 +18,9 @@ func (*tokenListCmd) Run(c *console, r *remote) error {
 	}
 	rows := [][]string{}
 	for _, t := range all {
-		rows = append(rows, []string{t.Name, t.ID, showTime(t.CreatedAt), showTime(t.ExpiresAt)})
+		rows = append(rows, []string{t.Name, t.ID, cmp.Or(t.Organization, "-"), showTime(t.CreatedAt), showTime(t.ExpiresAt)})
 	}
-	return c.writeTable([]string{"NAME", "ID", "CREATED", "EXPIRES"}, rows)
+	return c.writeTable([]string{"NAME", "ID", "ORGANIZATION", "CREATED", "EXPIRES"}, rows)
 }
 
 // tokenRevokeCmd is "agentdb token revoke".

@@ -16,14 +16,15 @@ const apiTokenPrefix = "adb_"
 // APIToken opens the Platform API for somebody.
 type APIToken struct {
 	ID, Name, Username string
+	Org                string // the only organisation that it is for; "": all of the user's
 	Created            time.Time
 	Expires            time.Time // zero: never
 }
 
-const apiTokenColumns = "id, name, username, created, expires"
+const apiTokenColumns = "id, name, username, coalesce(org, ''), created, expires"
 
 func scanAPIToken(st *sqlite.Stmt) APIToken {
-	return APIToken{st.ColumnText(0), st.ColumnText(1), st.ColumnText(2), fromMillis(st.ColumnInt64(3)), fromMillis(st.ColumnInt64(4))}
+	return APIToken{st.ColumnText(0), st.ColumnText(1), st.ColumnText(2), st.ColumnText(3), fromMillis(st.ColumnInt64(4)), fromMillis(st.ColumnInt64(5))}
 }
 
 // CreateAPIToken makes an API token, with an ID if it has none. The secret is returned here alone: the
@@ -35,9 +36,9 @@ func (s *Store) CreateAPIToken(ctx context.Context, t APIToken) (APIToken, Token
 	t.Created = s.now()
 	secret, hash := newSecret(apiTokenPrefix)
 	err := s.update(ctx, func(x *tx) error {
-		_, err := exec(x.Conn, "INSERT INTO api_tokens (id, username, name, hash, created, expires) VALUES (?, ?, ?, ?, ?, ?)",
-			t.ID, t.Username, t.Name, hash, t.Created, t.Expires)
-		return kind(err, "")
+		_, err := exec(x.Conn, "INSERT INTO api_tokens (id, username, name, org, hash, created, expires) VALUES (?, ?, ?, nullif(?, ''), ?, ?, ?)",
+			t.ID, t.Username, t.Name, t.Org, hash, t.Created, t.Expires)
+		return kind(err, "organization "+t.Org)
 	})
 	return t, secret, named(err, "API token "+t.Name)
 }
@@ -61,18 +62,37 @@ func (s *Store) APIToken(secret Token) (t APIToken, err error) {
 	return t, nil
 }
 
-// APITokens returns somebody's API tokens.
-func (s *Store) APITokens(username string) ([]APIToken, error) {
-	return list(s, scanAPIToken, "SELECT "+apiTokenColumns+" FROM api_tokens WHERE username = ? ORDER BY name", username)
+// APITokens returns somebody's API tokens: those for an organisation, or all if
+// that is empty.
+func (s *Store) APITokens(username, org string) ([]APIToken, error) {
+	return list(s, scanAPIToken, "SELECT "+apiTokenColumns+" FROM api_tokens WHERE username = ?1 AND (?2 = '' OR org = ?2) ORDER BY name", username, org)
 }
 
-// RevokeAPIToken voids somebody's API token, named by its name or ID. fn, if
-// it isn't nil, is told first which one it is.
-func (s *Store) RevokeAPIToken(ctx context.Context, username, name string, fn func(*APIToken)) error {
+// OrgAPITokens returns the API tokens for an organisation alone.
+func (s *Store) OrgAPITokens(org string) ([]APIToken, error) {
+	return list(s, scanAPIToken, "SELECT "+apiTokenColumns+" FROM api_tokens WHERE org = ? ORDER BY username, name", org)
+}
+
+// RevokeAPIToken voids somebody's API token, named by its name or ID; if org isn't
+// empty, only one for that organisation. fn, if it isn't nil, is told first which
+// one it is.
+func (s *Store) RevokeAPIToken(ctx context.Context, username, org, name string, fn func(*APIToken)) error {
+	return s.revoke(ctx, "username = ?1 AND (?2 = '' OR org = ?2) AND (name = ?3 OR id = ?3)", fn, username, org, name)
+}
+
+// RevokeOrgAPIToken voids an API token for an organisation, named by its ID; if
+// username isn't empty, only one of theirs.
+func (s *Store) RevokeOrgAPIToken(ctx context.Context, username, org, id string, fn func(*APIToken)) error {
+	return s.revoke(ctx, "(?1 = '' OR username = ?1) AND org = ?2 AND id = ?3", fn, username, org, id)
+}
+
+// revoke voids the API token that a condition is true of; the last argument names
+// it.
+func (s *Store) revoke(ctx context.Context, which string, fn func(*APIToken), username, org, name string) error {
 	err := s.update(ctx, func(t *tx) error {
 		var revoked APIToken
-		err := rows(t.Conn, "DELETE FROM api_tokens WHERE username = ? AND (name = ? OR id = ?) RETURNING "+apiTokenColumns,
-			func(st *sqlite.Stmt) { revoked = scanAPIToken(st) }, username, name, name)
+		err := rows(t.Conn, "DELETE FROM api_tokens WHERE "+which+" RETURNING "+apiTokenColumns,
+			func(st *sqlite.Stmt) { revoked = scanAPIToken(st) }, username, org, name)
 		if err == nil && revoked.ID == "" {
 			err = ErrNotFound
 		}

@@ -89,6 +89,9 @@ CREATE INDEX usage_day ON usage (day);
 ALTER TABLE databases ADD COLUMN rate_limit INTEGER NOT NULL DEFAULT 0;
 `, `
 ALTER TABLE databases ADD COLUMN on_expiry TEXT NOT NULL DEFAULT '';
+`, `
+ALTER TABLE api_tokens ADD COLUMN org TEXT REFERENCES orgs ON DELETE CASCADE;
+CREATE INDEX api_tokens_org ON api_tokens (org);
 `}
 
 // Store is what the server knows of its databases beside their contents:

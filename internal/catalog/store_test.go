@@ -120,7 +120,7 @@ func TestStoreErrors(t *testing.T) {
 		}, ErrNotFound},
 		"remove another of the name": {func() error { return s.RemoveDatabase(t.Context(), "a", "id") }, ErrNotFound},
 		"rotate another of the name": {func() error { return s.RotateDatabase(t.Context(), "a", "id") }, ErrNotFound},
-		"revoke missing":             {func() error { return s.RevokeAPIToken(t.Context(), DefaultUser, "x", nil) }, ErrNotFound},
+		"revoke missing":             {func() error { return s.RevokeAPIToken(t.Context(), DefaultUser, "", "x", nil) }, ErrNotFound},
 		"a taken group": {func() error {
 			_, err := s.CreateGroup(t.Context(), Group{Org: DefaultOrg, Name: DefaultGroup})
 			return err
@@ -246,7 +246,7 @@ func TestAPITokens(t *testing.T) {
 	if _, err := s.APIToken(secret); !errors.Is(err, ErrExpired) {
 		t.Errorf("after its time: %v", err)
 	}
-	if err := s.RevokeAPIToken(t.Context(), "u", "ci", nil); err != nil {
+	if err := s.RevokeAPIToken(t.Context(), "u", "", "ci", nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.APIToken(secret); !errors.Is(err, ErrToken) {

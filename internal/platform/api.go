@@ -109,6 +109,7 @@ type call struct {
 	user   string
 	role   catalog.Role
 	until  time.Time // when the caller's API token ends; zero: never
+	only   string    // the organization that its token is for; "": all of theirs
 	params map[string]string
 	rt     *route
 
@@ -200,6 +201,9 @@ func (a *API) serve(c *call) (any, error) {
 	if err := a.authenticate(c); err != nil {
 		return nil, err
 	}
+	if err := c.within(rt); err != nil {
+		return nil, err
+	}
 	if c.org != "" {
 		if c.role, err = a.cfg.Store.Role(c.org, c.user); err != nil {
 			return nil, err
@@ -233,7 +237,19 @@ func (a *API) authenticate(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.user, c.until = t.Username, t.Expires
+	c.user, c.until, c.only = t.Username, t.Expires, t.Org
+	return nil
+}
+
+// within refuses what is not of the organization that the API token is for.
+func (c *call) within(rt *route) error {
+	switch {
+	case c.only == "":
+	case c.org != "" && c.org != c.only:
+		return fail(http.StatusNotFound, "organization %s not found, or the API token is not for it", c.org)
+	case rt.wide:
+		return fail(http.StatusForbidden, "the API token is for the organization %s alone", c.only)
+	}
 	return nil
 }
 

@@ -140,7 +140,7 @@ func (a *API) transferGroup(c *call) (any, error) {
 		return nil, err
 	case req.Organization == c.org:
 		return nil, fail(http.StatusConflict, "group %s is in %s already", c.p("group"), c.org)
-	case role == catalog.RoleNone:
+	case role == catalog.RoleNone, c.only != "": // that organization is another one
 		return nil, fail(http.StatusNotFound, "organization %s not found, or you are not a member of it", req.Organization)
 	case role < admin:
 		return nil, fail(http.StatusForbidden, "this needs the role %s in %s, yours is %s", admin, req.Organization, role)

@@ -255,7 +255,8 @@ func TestOpenAPIServed(t *testing.T) {
 }
 
 // exercise is a request to each operation that it can answer with 200. {dump} is
-// the URL of an upload, and {file} a SQLite file.
+// the URL of an upload, {file} a SQLite file, and {token} the ID of the newest API
+// token.
 var exercise = []struct{ method, path, body string }{
 	{get, "/v1/openapi.json", ""},
 	{post, "/v1/organizations", `{"name":"second"}`},
@@ -325,6 +326,9 @@ var exercise = []struct{ method, path, body string }{
 	{post, "/v2/auth/api-tokens/two", ""},
 	{get, "/v1/auth/api-tokens", ""},
 	{del, "/v1/auth/api-tokens/one", ""},
+	{post, "/v1/auth/api-tokens/three", `{"organization":"second-owner"}`},
+	{get, "/v1/organizations/second-owner/api-tokens", ""},
+	{del, "/v1/organizations/second-owner/api-tokens/{token}", ""},
 }
 
 // TestOpenAPIAnswers makes every operation answer as it does when all is well:
@@ -349,8 +353,9 @@ func (f *fixture) exercise(t *testing.T, as func(rt *route, path, owner string) 
 	t.Helper()
 	owner := f.token(t, catalog.DefaultUser)
 	fill := strings.NewReplacer("{dump}", f.upload(t, owner, "CREATE TABLE t(x);"))
-	file := ""
+	file, made := "", ""
 	for _, c := range exercise {
+		c.path = strings.Replace(c.path, "{token}", made, 1)
 		body := fill.Replace(c.body)
 		if body == "{file}" {
 			body = file
@@ -370,8 +375,12 @@ func (f *fixture) exercise(t *testing.T, as func(rt *route, path, owner string) 
 		if before != nil {
 			before(rt, owner, c.path, body)
 		}
-		if a := f.want(t, 200, tokens[last], c.method, c.path, body); strings.Contains(c.path, "/export") {
+		a := f.want(t, 200, tokens[last], c.method, c.path, body)
+		if strings.Contains(c.path, "/export") {
 			file = a.body
+		}
+		if c.method == post && strings.HasPrefix(c.path, "/v1/auth/api-tokens") {
+			made, _ = a.at("id").(string)
 		}
 	}
 }

@@ -62,6 +62,9 @@ var operations = map[string]operation{
 	"POST invites":              {id: "createInvite", in: "NewInvite", out: "Invited"},
 	"DELETE invites/{email}":    {id: "deleteInvite", out: "Empty"},
 
+	"GET api-tokens":            {id: "listOrganizationAPITokens", out: "OrganizationAPITokens"},
+	"DELETE api-tokens/{token}": {id: "revokeOrganizationAPIToken", out: "RevokedAPIToken", fails: "404"},
+
 	"GET audit-logs":   {id: "listAuditLogs", query: "page page_size", out: "AuditLogs"},
 	"GET usage":        {id: "getOrganizationUsage", query: "from to", out: "OrganizationUsage", fails: "507"},
 	"POST backups":     {id: "createBackup", out: "Backup"},
@@ -73,13 +76,13 @@ var operations = map[string]operation{
 
 	"GET openapi.json":               {id: "getDocument", out: "Document"},
 	"GET organizations":              {id: "listOrganizations", out: "Organizations"},
-	"POST organizations":             {id: "createOrganization", in: "NewOrganization", out: "OrganizationAnswer", fails: "409"},
+	"POST organizations":             {id: "createOrganization", in: "NewOrganization", out: "OrganizationAnswer", fails: "403 409"},
 	"GET locations":                  {id: "listLocations", out: "Locations", out2: "LocationList"},
 	"GET user":                       {id: "getUser", out: "User"},
 	"GET current-user":               {id: "getCurrentUser", out: "User"},
 	"GET auth/validate":              {id: "validateToken", out: "Validity"},
 	"GET auth/api-tokens":            {id: "listAPITokens", out: "APITokens"},
 	"GET auth/api-tokens/validate":   {id: "validateAPIToken", out: "Validity"},
-	"POST auth/api-tokens/{token}":   {id: "createAPIToken", query: "expiration", out: "NewAPIToken", out2: "NewAPITokenValue", fails: "403 409"},
+	"POST auth/api-tokens/{token}":   {id: "createAPIToken", in: "APITokenFor", query: "expiration", out: "NewAPIToken", out2: "NewAPITokenValue", fails: "403 404 409 422"},
 	"DELETE auth/api-tokens/{token}": {id: "revokeAPIToken", out: "RevokedAPIToken", fails: "404"},
 }

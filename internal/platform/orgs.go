@@ -36,7 +36,9 @@ func (a *API) listOrgs(c *call) (any, error) {
 	}
 	list := []orgJSON{}
 	for i := range orgs {
-		list = append(list, orgOf(&orgs[i]))
+		if c.only == "" || c.only == orgs[i].Slug {
+			list = append(list, orgOf(&orgs[i]))
+		}
 	}
 	return map[string]any{"organizations": list}, nil
 }

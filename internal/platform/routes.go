@@ -18,6 +18,7 @@ type route struct {
 	says   string       // in the audit log
 	do     func(*call) (any, error)
 	public bool // needs no token
+	wide   bool // not for API tokens of one organisation
 
 	segments []string // of path
 }
@@ -80,6 +81,8 @@ func (a *API) orgRoutes() []*route {
 		{method: get, path: "invites", role: admin, do: a.listInvites},
 		{method: post, path: "invites", role: admin, code: "member-invite", says: "invited somebody", do: a.invite},
 		{method: del, path: "invites/{email}", role: admin, code: "member-invite-delete", says: "took an invitation back", do: a.deleteInvite},
+		{method: get, path: "api-tokens", role: viewer, do: a.listOrgAPITokens},
+		{method: del, path: "api-tokens/{token}", role: viewer, code: "api-token-revoke", says: "voided an API token", do: a.revokeOrgAPIToken},
 		{method: get, path: "audit-logs", role: admin, do: a.auditLog},
 		{method: get, path: "usage", role: viewer, do: a.orgUsage},
 		{method: post, path: "backups", role: owner, code: "backup", says: "made a backup of the server", do: a.backup},
@@ -95,7 +98,7 @@ func (a *API) globalRoutes() []*route {
 	return []*route{
 		{method: get, path: "openapi.json", global: true, public: true, do: a.openAPI},
 		{method: get, path: "organizations", global: true, do: a.listOrgs},
-		{method: post, path: "organizations", global: true, code: "org-create", says: "created the organization", do: a.createOrg},
+		{method: post, path: "organizations", global: true, wide: true, code: "org-create", says: "created the organization", do: a.createOrg},
 		{method: get, path: "locations", global: true, do: a.locations},
 		{method: get, path: "user", global: true, do: a.user},
 		{method: get, path: "current-user", global: true, do: a.user},

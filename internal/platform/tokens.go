@@ -127,7 +127,7 @@ func (a *API) rotateGroup(c *call) (any, error) {
 }
 
 func (a *API) listAPITokens(c *call) (any, error) {
-	tokens, err := a.cfg.Store.APITokens(c.user)
+	tokens, err := a.cfg.Store.APITokens(c.user, c.only)
 	if err != nil {
 		return nil, err
 	}
@@ -140,10 +140,79 @@ func (a *API) listAPITokens(c *call) (any, error) {
 
 func apiTokenJSON(t *catalog.APIToken) map[string]any {
 	j := map[string]any{"id": t.ID, "dbId": t.ID, "name": t.Name, "created_at": t.Created}
+	if t.Org != "" {
+		j["organization"] = t.Org
+	}
 	if !t.Expires.IsZero() {
 		j["expires_at"] = t.Expires
 	}
 	return j
+}
+
+// listOrgAPITokens lists the API tokens for an organization alone: all for an
+// admin, for others their own.
+func (a *API) listOrgAPITokens(c *call) (any, error) {
+	tokens, err := a.cfg.Store.OrgAPITokens(c.org)
+	if err != nil {
+		return nil, err
+	}
+	members, err := a.cfg.Store.Members(c.org)
+	if err != nil {
+		return nil, err
+	}
+	emails := map[string]string{}
+	for _, m := range members {
+		emails[m.Username] = m.Email
+	}
+	list := []any{}
+	for _, t := range tokens {
+		if c.role < admin && t.Username != c.user {
+			continue
+		}
+		j := apiTokenJSON(&t)
+		j["owner"] = map[string]any{"username": t.Username, "email": emails[t.Username]}
+		list = append(list, j)
+	}
+	return map[string]any{"tokens": list}, nil
+}
+
+// revokeOrgAPIToken voids one that listOrgAPITokens lists.
+func (a *API) revokeOrgAPIToken(c *call) (any, error) {
+	username := c.user
+	if c.role >= admin {
+		username = ""
+	}
+	err := a.cfg.Store.RevokeOrgAPIToken(c.noted(), username, c.org, c.p("token"), func(t *catalog.APIToken) {
+		c.auditToken(t)
+		c.audit["username"] = t.Username
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"token": c.p("token")}, nil
+}
+
+// tokenOrg returns the organization that a new API token is to be for. One that
+// was made with another one is for no more than that.
+func (c *call) tokenOrg() (string, error) {
+	var req struct {
+		Organization, Group string
+		Scopes              []string
+	}
+	if err := c.body(&req); err != nil {
+		return "", err
+	}
+	switch role, err := c.api.cfg.Store.Role(req.Organization, c.user); {
+	case err != nil:
+		return "", err
+	case req.Group != "" || len(req.Scopes) > 0:
+		return "", fail(http.StatusUnprocessableEntity, "API tokens for a group, or with scopes, are not made here: leave group and scopes out for one of the organization, or make a token of the group's databases")
+	case req.Organization == "":
+		return c.only, nil
+	case role == catalog.RoleNone, c.only != "" && c.only != req.Organization:
+		return "", fail(http.StatusNotFound, "organization %s not found, or you are not a member of it", req.Organization)
+	}
+	return req.Organization, nil
 }
 
 // createAPIToken makes a token of the caller's. It ends with the caller's own at
@@ -155,6 +224,9 @@ func (a *API) createAPIToken(c *call) (any, error) {
 		return nil, err
 	}
 	t := catalog.APIToken{ID: uuid.NewString(), Name: c.p("token"), Username: c.user}
+	if t.Org, err = c.tokenOrg(); err != nil {
+		return nil, err
+	}
 	if len(t.Name) > 128 {
 		return nil, fail(http.StatusBadRequest, "the name of an API token has at most 128 bytes")
 	}
@@ -185,7 +257,7 @@ func (a *API) createAPIToken(c *call) (any, error) {
 }
 
 func (a *API) revokeAPIToken(c *call) (any, error) {
-	if err := a.cfg.Store.RevokeAPIToken(c.noted(), c.user, c.p("token"), c.auditToken); err != nil {
+	if err := a.cfg.Store.RevokeAPIToken(c.noted(), c.user, c.only, c.p("token"), c.auditToken); err != nil {
 		return nil, err
 	}
 	return map[string]any{"token": c.p("token")}, nil
@@ -194,6 +266,9 @@ func (a *API) revokeAPIToken(c *call) (any, error) {
 // auditToken says in the audit log which API token it was; never its secret.
 func (c *call) auditToken(t *catalog.APIToken) {
 	c.audit["id"], c.audit["token"] = t.ID, t.Name // in the path it may be either
+	if t.Org != "" {
+		c.audit["organization"] = t.Org
+	}
 	if !t.Expires.IsZero() {
 		c.audit["expires_at"] = t.Expires
 	}
