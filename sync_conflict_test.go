@@ -2,6 +2,7 @@ package agentdb_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/agentdb/agentdb"
@@ -37,6 +38,32 @@ func TestReplaceByBoth(t *testing.T) {
 		t.Error("they differ")
 	}
 	want(t, a, "SELECT count(*)>0 FROM agentdb_conflicts", "[[1]]")
+}
+
+// TestReplaceOfOwnParent: an update that replaces the row that its own refers to,
+// which SQLite writes to the table and not to its indexes, is refused; one that
+// replaces another row isn't.
+func TestReplaceOfOwnParent(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncFull)
+	for _, options := range []string{"", " WITHOUT ROWID"} {
+		name := "n" + fmt.Sprint(len(options))
+		runSQL(t, a, "CREATE TABLE "+name+" (id INTEGER PRIMARY KEY, u UNIQUE ON CONFLICT REPLACE, p REFERENCES "+name+" ON DELETE SET NULL)"+options)
+		runSQL(t, a, "CREATE INDEX of_"+name+" ON "+name+" (p)")
+		runSQL(t, a, "INSERT INTO "+name+" VALUES (3, 4, NULL), (6, NULL, 3), (7, NULL, 3)")
+		for range 2 {
+			_, err := a.Exec(t.Context(), "UPDATE "+name+" SET u = 4 WHERE id = 6")
+			if err == nil || !strings.Contains(err.Error(), "delete that row first") {
+				t.Errorf("error %v", err)
+			}
+		}
+		want(t, a, "SELECT * FROM "+name, "[[3 4 <nil>] [6 <nil> 3] [7 <nil> 3]]")
+		want(t, a, "PRAGMA integrity_check", "[[ok]]")
+		runSQL(t, a, "UPDATE "+name+" SET u = 5 WHERE id = 7")
+		runSQL(t, a, "UPDATE "+name+" SET u = 5 WHERE id = 3") // replaces a child of its own
+		both(t, a, b)
+		alike(t, "SELECT * FROM "+name, "[[3 5 <nil>] [6 <nil> 3]]", a, b)
+	}
 }
 
 // TestUniqueIndexMadeElsewhere: values that a new unique index elsewhere forbids.

@@ -286,6 +286,9 @@ func (k *Capture) After(st *sqlite.Stmt, err error) error {
 	if err != nil {
 		return k.afterFailure()
 	}
+	if errors.Is(k.err, ErrUnsupported) {
+		return k.err
+	}
 	if f.vtab != nil {
 		k.dirty = true
 		if c := k.schema.rels[f.vtab.Name+"_content"]; c == nil || c.content == nil {

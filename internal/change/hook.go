@@ -64,7 +64,34 @@ func (k *Capture) hook(p *sqlite.PreUpdate) {
 	if k.err != nil {
 		return
 	}
+	if ev.Op == OpUpdate && p.Depth() == 0 && r.ownParent() && k.overtaken(r, &ev) {
+		k.err = fmt.Errorf("%w: the update replaces the row that the updated row of %s refers to, which leaves SQLite's indexes wrong: delete that row first", ErrUnsupported, r.Name)
+		return
+	}
 	k.add(r, ev, p.Depth())
+}
+
+// overtaken reports whether the row of an update has changed meanwhile, since
+// the update replaces the row that it refers to (ON CONFLICT REPLACE of a UNIQUE
+// column, ON DELETE SET NULL or SET DEFAULT of the reference). SQLite, 3.54.1 at
+// least, then writes back what the row was, and not the entries of its indexes.
+func (k *Capture) overtaken(r *relation, ev *Event) bool {
+	changed, replaced := false, k.pack.n > k.start.packed
+	for i := len(k.events) - 1; i >= k.start.events; i-- { // what follows from the replacing comes right before
+		e := &k.events[i]
+		same := e.Table == &r.Table
+		if e.Intent && !(same && e.Op == OpDelete) {
+			break
+		}
+		replaced = replaced || e.Intent
+		changed = changed || same && e.Op == OpUpdate && e.NewRowID == ev.RowID && (!r.NoRowid || r.sameKey(e.New, ev.Old))
+	}
+	return changed && replaced
+}
+
+// sameKey compares the primary keys of two rows.
+func (t *Table) sameKey(a, b []sqlite.Value) bool {
+	return !slices.ContainsFunc(t.PK, func(i int) bool { return !a[i].Equal(b[i]) })
 }
 
 func captureError(r *relation, err error) error {

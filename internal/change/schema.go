@@ -46,6 +46,21 @@ type keyRef struct {
 	cols   map[int]int // from indexes into the parent's Cols to those into Cols
 }
 
+// ownParent reports whether rows refer to rows of the same table.
+func (r *relation) ownParent() bool {
+	for _, f := range r.fks {
+		if strings.EqualFold(f.parent, r.Name) {
+			return true
+		}
+	}
+	for _, f := range r.keyRefs {
+		if f.parent == r {
+			return true
+		}
+	}
+	return false
+}
+
 // autoKey reports whether rows are identified by an id that SQLite may choose:
 // such rows get another id when theirs is taken.
 func (r *relation) autoKey() bool {
