@@ -81,10 +81,8 @@ func (f *follower) sync(t *testing.T) {
 // TestFollowersHaveNoMarks: whatever is done to a database, with its marks in
 // between, a file that follows it is that which is exported.
 func TestFollowersHaveNoMarks(t *testing.T) {
-	for _, vacuum := range []string{"NONE", "FULL", "INCREMENTAL"} {
-		for seed := range uint64(2) {
-			t.Run(fmt.Sprint(vacuum, seed), func(t *testing.T) { followAtRandom(t, vacuum, rand.New(rand.NewPCG(seed, 7))) })
-		}
+	for seed, vacuum := range []string{"NONE", "FULL", "INCREMENTAL"} {
+		t.Run(vacuum, func(t *testing.T) { followAtRandom(t, vacuum, rand.New(rand.NewPCG(uint64(seed), 7))) })
 	}
 }
 
@@ -103,7 +101,11 @@ func followAtRandom(t *testing.T, vacuum string, rng *rand.Rand) {
 	}
 	s := m.Session("db", tenant.SessionConfig{Write: true, Author: "me"})
 	all := []*follower{follow(t, m, 7), follow(t, m, 60), follow(t, m, 128)}
-	for i := range 280 {
+	steps := 280 // more than a generation has
+	if raceEnabled {
+		steps = 30
+	}
+	for i := range steps {
 		var sql string
 		switch n := rng.IntN(100); {
 		case n < 25:
@@ -139,7 +141,7 @@ func followAtRandom(t *testing.T, vacuum string, rng *rand.Rand) {
 		if err := s.Settle(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if i == 279 || rng.IntN(40) == 0 {
+		if i == steps-1 || rng.IntN(40) == 0 {
 			compareFollowers(t, m, all)
 			all[rng.IntN(3)] = follow(t, m, 5+rng.IntN(200))
 		}
