@@ -160,11 +160,11 @@ func (c *Change) ChangesSchema() bool {
 	return false
 }
 
-// Still reports whether the change's effects delete and move no row that has a
+// Still reports whether the effects rename no table, delete and move no row with a
 // rowid: ids that other changes refer to mean what they did.
 func (c *Change) Still() bool {
 	for i := range c.Events {
-		if e := &c.Events[i]; !e.still() && e.rowsOf() != "" {
+		if e := &c.Events[i]; !e.still() && e.rowsOf() != "" || e.renamesTable() {
 			return false
 		}
 	}

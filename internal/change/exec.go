@@ -48,6 +48,9 @@ type Executor struct {
 	keys map[string]rowKey // natural keys that rows were given, or given in vain: the one they have
 	back []idChange        // what Run did to ids, see Back
 
+	retabled []retabling // what Run did to the tables' names in went
+	others   []retabling // tables that others have renamed since the base
+
 	keysBack map[string]rowKey // keys before Run
 	asked    map[string]int64  // the highest id that a table's inserts ask for
 	strict   bool
@@ -153,7 +156,7 @@ func (x *Executor) Expect(c *Change) {
 // the others go on. The results list the operations that did not simply apply.
 // The capture's Finish then has the effects.
 func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
-	x.res, x.back, x.keysBack, x.broke = nil, x.back[:0], nil, -1
+	x.res, x.back, x.keysBack, x.retabled, x.broke = nil, x.back[:0], nil, nil, -1
 	if len(x.keys) > 0 {
 		x.keysBack = maps.Clone(x.keys)
 	}

@@ -54,6 +54,7 @@ func (x *Executor) ddl(e *Event) error {
 	st, tail, err := x.conn.Prepare(e.SQL)
 	if err != nil {
 		if benign(e.SQL, err) {
+			x.retable(e.SQL)
 			x.note(wire.OpNoop, 0)
 			return nil
 		}
@@ -77,6 +78,7 @@ func (x *Executor) ddl(e *Event) error {
 	if refused != nil {
 		return x.reject(e, refusalKind(refused), refused.Message, nil)
 	}
+	x.retable(e.SQL)
 	return nil
 }
 

@@ -22,6 +22,8 @@ type travels struct {
 	puts map[putBy]int
 	next map[idKey]int
 	upTo uint64 // the last change that executed was told of
+	// dropped counts the names that were given to tables which are gone.
+	dropped int
 	// again says that the own commits are to run again, on the base: what they
 	// deleted is still there.
 	again bool
@@ -211,6 +213,7 @@ type touch struct {
 	op       Op
 	table    string
 	from, to int64
+	ddl      *Statement // of OpDDL: it gives a table another name
 }
 
 // touches returns what the change's effects did to the ids of rows that are known
@@ -220,20 +223,23 @@ func (c *Change) touches(inserts bool) []touch {
 	var list []touch
 	for i := range c.Events {
 		e := &c.Events[i]
+		if e.renamesTable() {
+			list = append(list, touch{op: OpDDL, ddl: e.Statement})
+		}
 		if !inserts && e.still() && !e.again {
 			continue
 		}
 		table := e.rowsOf()
 		if table != "" && e.hasKey() {
 			if inserts && e.losesKey() { // from here on it is known by its id
-				list = append(list, touch{OpInsert, table, e.NewRowID, e.NewRowID})
+				list = append(list, touch{op: OpInsert, table: table, from: e.NewRowID, to: e.NewRowID})
 			}
 			continue
 		}
 		if table == "" || e.Op == OpUpdate && e.still() {
 			continue
 		}
-		t := touch{e.Op, table, e.RowID, e.NewRowID}
+		t := touch{op: e.Op, table: table, from: e.RowID, to: e.NewRowID}
 		if n := lastDelete(list, table); e.again && n >= 0 {
 			t.op, t.from = OpUpdate, list[n].from
 			list = slices.Delete(list, n, n+1)
@@ -299,6 +305,10 @@ const contentSuffix = "_content"
 // the id is in use again, and references to rows that it moved follow.
 func (x *Executor) Foreign(c *Change) {
 	for _, t := range c.touches(false) {
+		if t.op == OpDDL {
+			x.retabledByOthers(retabled(t.ddl.SQL))
+			continue
+		}
 		to := t.to
 		if t.op == OpDelete {
 			to = placeholder(t.from)
@@ -313,6 +323,8 @@ func (x *Executor) Foreign(c *Change) {
 func (x *Executor) Own(c *Change, last uint64) {
 	for _, t := range c.touches(true) {
 		switch k := (idKey{t.table, t.from}); t.op {
+		case OpDDL:
+			continue // the change itself is told by Seed
 		case OpDelete:
 			x.went.delete(k)
 		case OpUpdate:
@@ -335,6 +347,10 @@ func (c *Change) Moves(own bool) *Change {
 	out := &Change{}
 	tables := map[string]*Table{}
 	for _, m := range c.touches(own) {
+		if m.op == OpDDL {
+			out.Events = append(out.Events, Event{Op: OpDDL, Effect: true, Statement: m.ddl})
+			continue
+		}
 		t := tables[m.table]
 		if t == nil {
 			t = &Table{Name: m.table}
@@ -373,6 +389,7 @@ func byOperation(res []wire.OpResult) map[int]wire.OpResult {
 // seed is Seed of one operation: those of a change come in their order.
 func (x *Executor) seed(id uint64, op int, e *Event, r wire.OpResult) {
 	if e.Op > OpDelete {
+		x.seedTable(e, r)
 		return
 	}
 	k, at := idKey{e.Table.Name, e.NewRowID}, e.at(r)
@@ -403,6 +420,9 @@ func (x *Executor) refersByID(table string) bool {
 func (x *Executor) resolve(table string, id int64) int64 {
 	k := idKey{table, id}
 	if to, ok := x.ids[k]; ok {
+		return to
+	}
+	if to, ok := x.formerly(k); ok {
 		return to
 	}
 	to, went := x.went.meant(k)

@@ -2,6 +2,7 @@ package change
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/agentdb/agentdb/internal/sqlite"
 	"github.com/agentdb/agentdb/internal/wire"
@@ -242,6 +243,10 @@ func (x *Executor) Back() {
 		}
 	}
 	x.back = x.back[:0]
+	for _, r := range slices.Backward(x.retabled) {
+		x.went.retable(retabling{r.to, r.from})
+	}
+	x.retabled = nil
 	if x.keys = maps.Clone(x.keysBack); x.keys == nil {
 		x.keys = map[string]rowKey{}
 	}
