@@ -43,6 +43,10 @@ type Executor struct {
 	// for changes that don't tell what they overwrite.
 	Unseen func(table string, rowid int64, column string) bool
 
+	// Unknown, if not nil, returns a function that reports whether others wrote a
+	// row since the base of the changes, by its event; nil if they wrote none.
+	Unknown func() (func(*Event) bool, error)
+
 	ids  map[idKey]int64   // own rows: the id they were written with, the id they have
 	went travels           // what others did to rows since the base
 	keys map[string]rowKey // natural keys that rows were given, or given in vain: the one they have
@@ -50,6 +54,8 @@ type Executor struct {
 
 	retabled []retabling // what Run did to the tables' names in went
 	others   []retabling // tables that others have renamed since the base
+
+	origins, originsBack map[string]string // see origin; before Run
 
 	keysBack map[string]rowKey // keys before Run
 	asked    map[string]int64  // the highest id that a table's inserts ask for
@@ -160,6 +166,7 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 	if len(x.keys) > 0 {
 		x.keysBack = maps.Clone(x.keys)
 	}
+	x.originsBack = maps.Clone(x.origins)
 	in := c.Intents()
 	x.reserve(in)
 	for i, e := range in {

@@ -54,7 +54,7 @@ func (x *Executor) ddl(e *Event) error {
 	st, tail, err := x.conn.Prepare(e.SQL)
 	if err != nil {
 		if benign(e.SQL, err) {
-			x.retable(e.SQL)
+			x.retable(retabled(e.SQL))
 			x.note(wire.OpNoop, 0)
 			return nil
 		}
@@ -71,6 +71,14 @@ func (x *Executor) ddl(e *Event) error {
 	if !f.ddl {
 		return x.reject(e, "schema", "not a schema change", nil)
 	}
+	t := retabled(e.SQL)
+	if r := x.cap.schema.find(t.from); r != nil {
+		t.from = r.Name
+	}
+	along, err := x.takenAlong(t)
+	if err != nil {
+		return err
+	}
 	refused, err := x.do(st)
 	if err != nil {
 		return err
@@ -78,7 +86,12 @@ func (x *Executor) ddl(e *Event) error {
 	if refused != nil {
 		return x.reject(e, refusalKind(refused), refused.Message, nil)
 	}
-	x.retable(e.SQL)
+	x.retable(t)
+	for _, c := range along {
+		if err := x.Conflict(c); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

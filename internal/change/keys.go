@@ -246,7 +246,7 @@ func (x *Executor) Back() {
 	for _, r := range slices.Backward(x.retabled) {
 		x.went.retable(retabling{r.to, r.from})
 	}
-	x.retabled = nil
+	x.retabled, x.origins = nil, maps.Clone(x.originsBack)
 	if x.keys = maps.Clone(x.keysBack); x.keys == nil {
 		x.keys = map[string]rowKey{}
 	}

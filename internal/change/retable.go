@@ -75,11 +75,11 @@ func unquote(token string) string {
 // retable follows a schema change of the author's that was made, or had been
 // made by others: what is known of the rows of a table goes by its new name from
 // here on, and nothing is known of those of a table that is dropped.
-func (x *Executor) retable(sql string) {
-	r := retabled(sql)
+func (x *Executor) retable(r retabling) {
 	if r.from == "" {
 		return
 	}
+	x.originates(r, x.origin(r.from))
 	x.retableIDs(r)
 	x.retabled = append(x.retabled, x.went.retable(r)...)
 }

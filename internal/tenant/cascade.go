@@ -45,6 +45,18 @@ func (p *execution) keepCascaded(record func(*change.Conflict) error) error {
 	return nil
 }
 
+// unknown returns what tells the rows that others wrote since the request's base,
+// nil if they wrote none.
+func (p *execution) unknown() (func(*change.Event) bool, error) {
+	if err := p.unseen.load(p); err != nil {
+		return nil, err
+	}
+	if u := &p.unseen; u.many || len(u.rows) > 0 {
+		return func(e *change.Event) bool { return u.many || u.rows[e.RowKey()] }, nil
+	}
+	return nil, nil
+}
+
 // load reads the commits since the base once. The request's own deadline does
 // not matter: the changes have begun to run.
 func (u *unseen) load(p *execution) error {

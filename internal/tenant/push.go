@@ -272,6 +272,7 @@ func (p *execution) run(x *change.Executor, c *change.Change, id uint64, refuse 
 		}
 		return k.Insert(d.conn, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), p.since.me, id)
 	}
+	x.Unknown = p.unknown
 	for at, why := range p.skip {
 		if at.id == id {
 			x.Skip(at.op, why)
@@ -339,6 +340,7 @@ func (p *execution) runStrict(x *change.Executor) error {
 		return err
 	}
 	x.SetStrict(true)
+	x.Unknown = p.unknown
 	if err = p.scope.pushes(c); err == nil {
 		_, err = x.Run(c)
 	}
