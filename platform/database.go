@@ -17,6 +17,9 @@ type Database struct {
 	Archived  bool
 	Parent    *Parent // what it was forked from; nil: nothing
 	CreatedAt time.Time
+
+	Revision       uint64 // the newest; of Get. agentdb only
+	OldestRevision uint64 // the oldest that is kept; of Get. agentdb only
 	Configuration
 }
 
@@ -42,16 +45,18 @@ type Configuration struct {
 
 // databaseJSON is a database in an answer.
 type databaseJSON struct {
-	Name      string `json:"Name"`
-	ID        string `json:"DbId"`
-	Hostname  string
-	URL       string `json:"url"`
-	Group     string
-	Type      string
-	Version   string
-	Archived  bool
-	Parent    *Parent
-	CreatedAt time.Time `json:"created_at"`
+	Name           string `json:"Name"`
+	ID             string `json:"DbId"`
+	Hostname       string
+	URL            string `json:"url"`
+	Group          string
+	Type           string
+	Version        string
+	Archived       bool
+	Parent         *Parent
+	CreatedAt      time.Time `json:"created_at"`
+	Revision       uint64    `json:"revision"`
+	OldestRevision uint64    `json:"oldest_revision"`
 	configurationJSON
 }
 
@@ -76,7 +81,7 @@ func (d *Database) UnmarshalJSON(b []byte) error {
 	}
 	*d = Database{
 		Name: j.Name, ID: j.ID, Hostname: j.Hostname, URL: j.URL, Group: j.Group, Type: j.Type, Version: j.Version,
-		Archived: j.Archived, Parent: j.Parent, CreatedAt: j.CreatedAt, Configuration: j.configuration(),
+		Archived: j.Archived, Parent: j.Parent, CreatedAt: j.CreatedAt, Revision: j.Revision, OldestRevision: j.OldestRevision, Configuration: j.configuration(),
 	}
 	if d.URL == "" && d.Hostname != "" {
 		d.URL = "libsql://" + d.Hostname

@@ -224,14 +224,19 @@ func (s *Databases) TopQueries(ctx context.Context, name string) ([]Query, error
 
 // Restore takes a database back to what it was at a point, and returns the
 // number of the revision that does so: it can itself be undone. agentdb only.
-func (s *Databases) Restore(ctx context.Context, name string, at Point) (revision uint64, err error) {
+func (s *Databases) Restore(ctx context.Context, name string, at Point) (r Restored, err error) {
 	body := map[string]any{}
 	if at.into(body); len(body) == 0 {
-		return 0, errors.New("platform: restore a database: which point of its history is missing")
+		return r, errors.New("platform: restore a database: which point of its history is missing")
 	}
-	var ans struct{ Revision uint64 }
-	err = s.c.call(ctx, &request{method: http.MethodPost, path: s.c.in("databases", name, "restore"), json: body, long: true}, &ans)
-	return ans.Revision, err
+	err = s.c.call(ctx, &request{method: http.MethodPost, path: s.c.in("databases", name, "restore"), json: body, long: true}, &r)
+	return r, err
+}
+
+// Restored is what Restore did.
+type Restored struct {
+	From     uint64 `json:"restored"` // the revision whose contents the database has again
+	Revision uint64 `json:"revision"` // its newest revision now; From if it had those contents
 }
 
 // CreateToken returns a token for a database, for agentdb.Options.AuthToken.

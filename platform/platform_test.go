@@ -106,8 +106,11 @@ func TestLifeOfADatabase(t *testing.T) {
 			t.Errorf("export at %v: %d bytes, %v", c.at, n, err)
 		}
 	}
-	undo := must[uint64](t)(api.Databases.Restore(ctx, "agent-1", platform.AtRevision(one)))
-	if rep := sync(t, db); rep.Revision != undo || values(t, db) != "[one]" {
+	undo := must[platform.Restored](t)(api.Databases.Restore(ctx, "agent-1", platform.AtRevision(one)))
+	if d := must[*platform.Database](t)(api.Databases.Get(ctx, "agent-1")); undo.From != one || d.Revision != undo.Revision || d.OldestRevision != 0 {
+		t.Errorf("restored %+v: %+v", undo, d)
+	}
+	if rep := sync(t, db); rep.Revision != undo.Revision || values(t, db) != "[one]" {
 		t.Errorf("restored: %+v, %s", rep, values(t, db))
 	}
 	if _, err := api.Databases.Restore(ctx, "agent-1", platform.Point{}); err == nil {

@@ -38,6 +38,9 @@ type databaseView struct {
 	BlockReads       bool             `json:"block_reads"`
 	BlockWrites      bool             `json:"block_writes"`
 	DeleteProtection bool             `json:"delete_protection"`
+
+	Revision       *uint64 `json:"revision,omitempty"`
+	OldestRevision *uint64 `json:"oldest_revision,omitempty"`
 }
 
 func viewOf(d *platform.Database) databaseView {

@@ -96,22 +96,27 @@ type configCmd struct {
 	Unset configUnsetCmd `cmd:"" help:"Keep it no more."`
 }
 
-type configShowCmd struct{}
+type configShowCmd struct {
+	JSON bool `name:"json" help:"Write JSON, for programs."`
+}
 
 // Run implements the command. It shows no token.
-func (*configShowCmd) Run(c *console) error {
+func (s *configShowCmd) Run(c *console) error {
 	path, err := settingsPath()
 	if err != nil {
 		return err
 	}
-	s, err := readSettings()
+	kept, err := readSettings()
 	if err != nil {
 		return err
 	}
-	if s["api-token"] != "" {
-		s["api-token"] = "(kept)"
+	if kept["api-token"] != "" {
+		kept["api-token"] = "(kept)"
 	}
-	return c.writeFields([2]string{"file", path}, [2]string{"api-url", s["api-url"]}, [2]string{"api-token", s["api-token"]}, [2]string{"org", s["org"]})
+	if s.JSON {
+		return c.writeJSON(map[string]any{"file": path, "settings": kept})
+	}
+	return c.writeFields([2]string{"file", path}, [2]string{"api-url", kept["api-url"]}, [2]string{"api-token", kept["api-token"]}, [2]string{"org", kept["org"]})
 }
 
 type configSetCmd struct {

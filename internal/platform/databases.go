@@ -39,6 +39,10 @@ type databaseJSON struct {
 	OnExpiry    string     `json:"on_expiry,omitempty"`
 	SizeLimit   int64      `json:"size_limit,omitempty"` // bytes
 	RateLimit   int64      `json:"rate_limit,omitempty"` // requests per second
+
+	// Of one that was asked for alone: the newest, and the oldest that is kept.
+	Revision       *uint64 `json:"revision,omitempty"`
+	OldestRevision *uint64 `json:"oldest_revision,omitempty"`
 }
 
 // parent is where a fork comes from.
@@ -131,7 +135,13 @@ func (a *API) getDatabase(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"database": c.database(&d)}, nil
+	f, err := a.cfg.Databases.Facts(c.Context(), d.Name)
+	if err != nil {
+		return nil, err
+	}
+	j := c.database(&d)
+	j.Revision, j.OldestRevision = &f.Revision, &f.Oldest
+	return map[string]any{"database": j}, nil
 }
 
 // newDatabase is what a database is made from.
@@ -202,7 +212,7 @@ func (a *API) describe(c *call, req *newDatabase) (d catalog.Database, err error
 			return d, err
 		}
 	}
-	if d.Group == "" {
+	if d.Group == "" && (req.Seed == nil || req.Seed.Type != "database") { // else that of the other database
 		d.Group = catalog.DefaultGroup
 	}
 	if d.SizeLimit, err = parseSize(req.SizeLimit); err != nil {

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func (a *API) fork(c *call, d catalog.Database, s *seed) (catalog.Database, erro
 	}
 	d.Parent, d.ForkedAt = src.ID, at
 	c.audit["from"], c.audit["revision"] = name, at
-	d.RateLimit = src.RateLimit
+	d.Group, d.RateLimit = cmp.Or(d.Group, src.Group), src.RateLimit
 	if d.SizeLimit == 0 {
 		d.SizeLimit = src.SizeLimit
 	}

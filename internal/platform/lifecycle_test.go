@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -115,5 +116,21 @@ func TestSeedAfterDelete(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("the upload doesn't end")
+	}
+}
+
+// TestForkStaysInItsGroup: the tokens of another group don't open a fork, unless
+// it is put there.
+func TestForkStaysInItsGroup(t *testing.T) {
+	f := newFixture(t, nil)
+	owner := f.token(t, catalog.DefaultUser)
+	f.want(t, 200, owner, post, "/v1/groups", map[string]any{"name": "g"})
+	f.want(t, 200, owner, post, "/v1/databases", map[string]any{"name": "a", "group": "g"})
+	for name, group := range map[string]string{"b": "", "c": "default"} {
+		f.want(t, 200, owner, post, "/v1/databases", map[string]any{"name": name, "group": group, "seed": map[string]any{"type": "database", "name": "a"}})
+		want := cmp.Or(group, "g")
+		if got := f.want(t, 200, owner, get, "/v1/databases/"+name, nil).at("database", "group"); got != want {
+			t.Errorf("%s is in %v, want %v", name, got, want)
+		}
 	}
 }

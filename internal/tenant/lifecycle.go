@@ -194,13 +194,10 @@ func (m *Manager) replace(ctx context.Context, name, author string, contents fun
 	if err := d.gate.lock(ctx, m.cfg.BusyTimeout); err != nil {
 		return 0, busy(err)
 	}
-	pending, err := d.replace(ctx, author, contents)
+	pending, head, err := d.replace(ctx, author, contents)
 	d.gate.unlock()
-	if err != nil {
-		return 0, err
-	}
-	if pending == nil {
-		return d.head.Seq, nil
+	if err != nil || pending == nil {
+		return head.Seq, err
 	}
 	if err := pending.Wait(ctx); err != nil {
 		return 0, translate(err)
@@ -209,32 +206,34 @@ func (m *Manager) replace(ctx context.Context, name, author string, contents fun
 	return pending.Head().Seq, nil
 }
 
-func (d *database) replace(ctx context.Context, author string, contents func(head history.Head) ([]history.Page, uint32, error)) (*history.Pending, error) {
+// replace makes the commit of Manager.replace; the gate is held. If the contents are
+// those already nothing is pending, and the head is returned.
+func (d *database) replace(ctx context.Context, author string, contents func(head history.Head) ([]history.Page, uint32, error)) (_ *history.Pending, head history.Head, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conn == nil || d.failed.Load() {
-		return nil, fmt.Errorf("%w: it is being opened anew", ErrBusy)
+		return nil, head, fmt.Errorf("%w: it is being opened anew", ErrBusy)
 	}
 	if err := d.m.cfg.Store.WaitDurable(ctx, d.id(), d.head.Seq); err != nil {
-		return nil, translate(err)
+		return nil, head, translate(err)
 	}
 	pages, size, err := contents(d.head)
 	if err != nil || len(pages) == 0 && size == d.head.DBSize {
-		return nil, err
+		return nil, d.head, err
 	}
 	if pages, err = d.renewHeader(ctx, pages, size); err != nil {
-		return nil, err
+		return nil, d.head, err
 	}
 	nc := &history.NewCommit{
 		Time: time.Now(), Author: author, Meta: commitMeta{whole: true}.append(nil), Pages: pages, DBSize: size,
 	}
 	pending, err := d.m.cfg.Store.Append(ctx, d.id(), d.head, nc)
 	if err != nil {
-		return nil, translate(err)
+		return nil, head, translate(err)
 	}
 	d.m.stats.commits.Add(1)
 	d.fail()
-	return pending, nil
+	return pending, d.head, nil
 }
 
 // Offsets in the header of a database file, see https://sqlite.org/fileformat2.html#the_database_header.
