@@ -142,3 +142,24 @@ func TestSchemaComments(t *testing.T) {
 	alike(t, "SELECT v FROM t", "[[b]]", a, b)
 	alike(t, "SELECT count(*) FROM agentdb_conflicts", "[[0]]", a, b)
 }
+
+// TestParentMadeAnew: a table's references mean what its parent is now, though nothing was said about the table itself.
+func TestParentMadeAnew(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncFull)
+	runSQL(t, a, "CREATE TABLE kid(id INTEGER PRIMARY KEY, up REFERENCES parent, v)")
+	runSQL(t, a, "CREATE TABLE parent(k TEXT PRIMARY KEY); DROP TABLE parent; CREATE TABLE parent(id INTEGER PRIMARY KEY, v)")
+	both(t, a, b)
+	for i, db := range []*agentdb.DB{a, b} {
+		runSQL(t, db, fmt.Sprintf("INSERT INTO parent VALUES(1,'%d'); INSERT INTO kid VALUES(1,1,'%[1]d')", i))
+	}
+	both(t, a, b)
+	alike(t, "SELECT p.v,k.v FROM kid k JOIN parent p ON p.id=k.up ORDER BY 1", "[[0 0] [1 1]]", a, b)
+	runSQL(t, b, "DROP TABLE kid; DROP TABLE parent; CREATE TABLE parent(id TEXT PRIMARY KEY, v); CREATE TABLE kid(id INTEGER PRIMARY KEY, up REFERENCES parent, v)")
+	both(t, b, a)
+	for i, db := range []*agentdb.DB{a, b} {
+		runSQL(t, db, fmt.Sprintf("INSERT INTO parent VALUES('%d','%[1]d'); INSERT INTO kid VALUES(1,'%[1]d','%[1]d')", i))
+	}
+	both(t, a, b)
+	alike(t, "SELECT p.v,k.v FROM kid k JOIN parent p ON p.id=k.up ORDER BY 1", "[[0 0] [1 1]]", a, b)
+}

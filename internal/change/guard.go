@@ -83,7 +83,7 @@ func (k *Capture) guard() error {
 			return fmt.Errorf("change: drop guard: %w", err)
 		}
 	}
-	return k.schema.refresh()
+	return k.schema.refreshTriggers()
 }
 
 // passAfter is how often a statement is run before it is worth to be compiled

@@ -31,6 +31,14 @@ type relation struct {
 	rowid   string
 	taken   string    // SQL that finds a rowid, once it was needed
 	content *relation // of an FTS5 table's %_content: the FTS5 table it backs
+	ddl     string    // of a table: all that is in Table, and refs, follows from it
+	refs    []declared
+}
+
+// declared is a column of a foreign key, as SQLite lists it.
+type declared struct {
+	parent, from, to string
+	id, seq          int
 }
 
 // foreignKey is a reference to the rowid of a parent table: the only kind that
@@ -116,6 +124,21 @@ func (s *schema) refresh() error {
 	return nil
 }
 
+// refreshTriggers is refresh where nothing but triggers can have changed.
+func (s *schema) refreshTriggers() error {
+	v, err := s.conn.QueryInt("PRAGMA main.schema_version")
+	if err != nil {
+		return fmt.Errorf("change: schema version: %w", err)
+	}
+	if v == s.version {
+		return nil
+	}
+	s.loaded++
+	s.conn.DropCached()
+	s.version = v
+	return s.loadTriggers()
+}
+
 // forget makes the next refresh load again.
 func (s *schema) forget() { s.version = -1 }
 
@@ -123,6 +146,7 @@ func (s *schema) forget() { s.version = -1 }
 func (s *schema) load() error {
 	s.loaded++
 	s.conn.DropCached() // with a new trigger they hold more than they say
+	old := s.rels
 	s.rels = map[string]*relation{}
 	s.vtabs, s.fks = false, false
 	st, err := s.conn.Cached("SELECT l.name, l.type, l.wr, coalesce(m.sql,'') FROM pragma_table_list l " +
@@ -158,19 +182,22 @@ func (s *schema) load() error {
 	markVectorShadows(rels, ddl)
 	for i, r := range rels {
 		s.rels[r.Name] = r
-		if r.skip {
+		if r.skip || r.sameAs(old[r.Name], ddl[i]) {
 			continue
 		}
 		if err := s.loadColumns(r, ddl[i]); err != nil {
 			return err
 		}
+		if r.kind != relTable {
+			continue
+		}
+		if err := s.loadForeignKeys(r); err != nil {
+			return err
+		}
+		r.ddl = ddl[i]
 	}
 	for _, r := range rels {
-		if !r.skip && r.kind == relTable {
-			if err := s.loadForeignKeys(r); err != nil {
-				return err
-			}
-		}
+		s.resolveForeignKeys(r)
 	}
 	s.linkContent(rels, ddl)
 	return s.loadTriggers()
@@ -284,8 +311,16 @@ next:
 	return "rowid"
 }
 
-// loadForeignKeys keeps the columns that refer to a parent's rowid, alone or
-// with others.
+// sameAs takes over what is known of a table from when the schema was read before,
+// if it has not changed since.
+func (r *relation) sameAs(was *relation, ddl string) bool {
+	if was == nil || ddl == "" || was.ddl != ddl || was.kind != r.kind || was.NoRowid != r.NoRowid {
+		return false
+	}
+	r.Table, r.cids, r.autoinc, r.rowid, r.refs, r.ddl = was.Table, was.cids, was.autoinc, was.rowid, was.refs, ddl
+	return true
+}
+
 func (s *schema) loadForeignKeys(r *relation) error {
 	st, err := s.conn.Cached(`SELECT "table", "from", coalesce("to",''), id, seq FROM pragma_foreign_key_list(?1)`)
 	if err != nil {
@@ -303,19 +338,26 @@ func (s *schema) loadForeignKeys(r *relation) error {
 		if !row {
 			return nil
 		}
+		r.refs = append(r.refs, declared{st.ColumnText(0), st.ColumnText(1), st.ColumnText(2), int(st.ColumnInt64(3)), int(st.ColumnInt64(4))})
+	}
+}
+
+// resolveForeignKeys keeps the columns that refer to a parent's rowid, alone or
+// with others.
+func (s *schema) resolveForeignKeys(r *relation) {
+	for _, d := range r.refs {
 		s.fks = true
-		parent := s.find(st.ColumnText(0))
-		from, to := st.ColumnText(1), st.ColumnText(2)
+		parent := s.find(d.parent)
 		if parent != nil && len(parent.PK) > 0 {
-			r.refersTo(parent, int(st.ColumnInt64(3)), int(st.ColumnInt64(4)), from, to)
+			r.refersTo(parent, d.id, d.seq, d.from, d.to)
 			continue
 		}
-		if parent == nil || parent.IPK == "" || to != "" && !strings.EqualFold(to, parent.IPK) {
+		if parent == nil || parent.IPK == "" || d.to != "" && !strings.EqualFold(d.to, parent.IPK) {
 			continue
 		}
 		fk := foreignKey{col: -1, parent: parent.Name}
-		if !strings.EqualFold(from, r.IPK) {
-			if fk.col = r.column(from); fk.col < 0 {
+		if !strings.EqualFold(d.from, r.IPK) {
+			if fk.col = r.column(d.from); fk.col < 0 {
 				continue
 			}
 		} else {
