@@ -155,10 +155,10 @@ func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
 	}
 }
 
-// went notes where others have moved a row since, that an update gave the id it
-// asked for: the results don't say.
+// went notes where a row is that got the id it asked for, if it has left that
+// since, on the server alone: the results don't say.
 func (n *Renumbering) went(id uint64, op int, e *Event) {
-	if e.Op != OpUpdate || e.NewRowID == e.RowID || !e.byRowid() || n.x.refersByID(e.Table.Name) {
+	if e.Op > OpUpdate || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID || !e.byRowid() || n.x.refersByID(e.Table.Name) {
 		return
 	}
 	k := idKey{e.Table.Name, e.here()}

@@ -127,6 +127,48 @@ func cascadeElsewhere(t *testing.T, mode agentdb.SyncMode, lost, ddl bool) {
 	want(t, "rows", fmt.Sprint(a.texts("SELECT tok FROM c ORDER BY tok")), rows)
 }
 
+// TestCascadeInOne sends a row together with a delete that takes it along on the
+// server alone, where others have moved what it hangs on.
+func TestCascadeInOne(t *testing.T) {
+	for i := range 8 {
+		lost, ddl, apart := i&1 > 0, i&2 > 0, i&4 > 0
+		l := newLabHere(t)
+		a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+		for _, x := range []*agent{a, p} {
+			x.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, p INTEGER REFERENCES t(id) ON DELETE CASCADE, tok TEXT)")
+		}
+		p.exec("INSERT INTO t VALUES (1, NULL, 'p1'), (2, NULL, 'p2')")
+		p.sync()
+		a.sync()
+		a.exec("UPDATE t SET p = 2 WHERE id = 1")
+		a.sync()
+		if ddl {
+			p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+		}
+		if apart {
+			p.exec("INSERT INTO t VALUES (3, 1, 'child')")
+			p.exec("DELETE FROM t WHERE id = 2")
+		} else {
+			p.exec("BEGIN; INSERT INTO t VALUES (3, 1, 'child'); DELETE FROM t WHERE id = 2; COMMIT")
+		}
+		if lost {
+			p.proxy.do(fault{kind: faultDropAnswer})
+			p.fails()
+		}
+		p.sync()
+		a.sync()
+		name := fmt.Sprint(" lost=", lost, " ddl=", ddl, " apart=", apart)
+		want(t, "rows"+name, fmt.Sprint(a.texts("SELECT tok FROM t")), "[]")
+		want(t, "own rows that the server has"+name, fmt.Sprint(p.texts("SELECT tok FROM t WHERE id > 0")), "[]")
+		a.exec("INSERT INTO t VALUES (3, NULL, 'of a')")
+		a.sync()
+		p.exec("UPDATE t SET tok = tok || ' late' WHERE tok = 'child'")
+		p.sync()
+		a.sync()
+		want(t, "rows in the end"+name, fmt.Sprint(a.texts("SELECT tok FROM t")), "[of a]")
+	}
+}
+
 // TestPushModeReuseInOne moves a row and puts another in its place, in one
 // transaction, after the server gave the first another number.
 func TestPushModeReuseInOne(t *testing.T) {

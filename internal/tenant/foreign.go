@@ -72,7 +72,7 @@ func (s *since) moves(scope *Scope) (list []wire.Commit) {
 // did adds what the request's own changes have deleted and moved, where that may
 // not be what they did at their author's.
 func (s *since) did(effects *change.Change, first, last uint64) {
-	if c := effects.Moves(false); len(c.Events) > 0 {
+	if c := effects.Moves(true); len(c.Events) > 0 {
 		s.commits = append(s.commits, foreignCommit{own: true, first: first, last: last, c: c})
 	}
 }
