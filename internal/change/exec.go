@@ -346,6 +346,11 @@ func (x *Executor) taken(r *relation, id int64) (bool, error) {
 	if id < placeholderBelow {
 		return true, nil
 	}
+	return x.there(r, id)
+}
+
+// there reports whether there is a row with an id.
+func (x *Executor) there(r *relation, id int64) (bool, error) {
 	if r.taken == "" {
 		r.taken = "SELECT 1 FROM main." + quote(r.Name) + " WHERE " + quote(r.rowid) + "=?"
 	}

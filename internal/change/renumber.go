@@ -295,10 +295,11 @@ func (n *Renumbering) run() error {
 
 // unpark moves a row to where it belongs. If another is there, whatever the
 // reason, it keeps an id that no row has on the server: what is said about it is
-// recorded there, and the file can be synced.
+// recorded there, and the file can be synced. One that is gone on the server may
+// be, under the id of another that is gone.
 func (n *Renumbering) unpark(k idKey, parked int64) error {
-	if r := n.x.cap.schema.find(k.table); r != nil && !r.NoRowid && !IsPlaceholder(n.moves[k]) {
-		there, err := n.x.taken(r, n.moves[k])
+	if r := n.x.cap.schema.find(k.table); r != nil && !r.NoRowid {
+		there, err := n.x.there(r, n.moves[k])
 		if err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func newDense(t *testing.T, node *node, seed uint64, skip map[int]bool) *dense {
 		"CREATE TABLE IF NOT EXISTS t (id " + id + ", tok TEXT, v TEXT, u INTEGER" + unique + ")",
 		"CREATE TABLE IF NOT EXISTS c (id " + id + ", tok TEXT, v TEXT, u INTEGER" + unique + ", p INTEGER REFERENCES t(id) " + follows + ", ptok TEXT)",
 		d.one("CREATE TABLE IF NOT EXISTS r (tok TEXT, v TEXT, u INTEGER"+unique+")", "CREATE VIRTUAL TABLE IF NOT EXISTS r USING fts5(tok, v, u)"),
-		"CREATE TABLE IF NOT EXISTS k (k TEXT PRIMARY KEY, tok TEXT, v TEXT, u INTEGER" + unique + ")",
+		"CREATE TABLE IF NOT EXISTS k (k TEXT PRIMARY KEY, tok TEXT, v TEXT, u INTEGER" + unique + ", p TEXT REFERENCES parent(k) ON DELETE CASCADE)",
 		"CREATE TABLE IF NOT EXISTS parent (k TEXT PRIMARY KEY, u INTEGER UNIQUE)",
 		"CREATE TABLE IF NOT EXISTS child (k TEXT REFERENCES parent(k) DEFERRABLE INITIALLY DEFERRED)",
 	}
@@ -226,7 +226,9 @@ func (d *dense) statement(x *denseAgent, tx *agentdb.Tx) (string, error) {
 	var s string
 	switch {
 	case d.rng.IntN(12) == 0: // what is refused later takes its transaction back
-		s = d.one(fmt.Sprintf("INSERT OR IGNORE INTO parent VALUES ('k%d', %d)", d.rng.IntN(4), d.rng.IntN(5)), "INSERT INTO child SELECT k FROM parent LIMIT 1")
+		p := d.rng.IntN(4)
+		s = d.one(fmt.Sprintf("INSERT OR IGNORE INTO parent VALUES ('k%d', %d)", p, d.rng.IntN(5)), "INSERT INTO child SELECT k FROM parent LIMIT 1",
+			fmt.Sprintf("UPDATE k SET p = (SELECT k FROM parent WHERE k = 'k%d') WHERE rowid %% 2 = %d", p, p%2), fmt.Sprintf("DELETE FROM parent WHERE k = 'k%d' AND k NOT IN (SELECT k FROM child)", p))
 	case kind < 2 && table == "k":
 		s = fmt.Sprintf("INSERT INTO k (k, tok, v, u) VALUES (%s, %s, %[2]s, %s)", d.one("NULL", tok), tok, u)
 	case kind >= 6 && kind < 8 && table == "k" && x.push: // else its author doesn't learn the key
