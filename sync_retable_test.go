@@ -1,6 +1,8 @@
 package agentdb_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/agentdb/agentdb"
@@ -26,6 +28,35 @@ func TestRenamedTableKeepsIDs(t *testing.T) {
 			alike(t, "SELECT j.v,n.v FROM notes n JOIN jobs j ON j.id=n.task ORDER BY 1", "[[a of a] [b changed again of b] [b2 of b2]]", a, b)
 		})
 	}
+}
+
+// TestRenamedTablePushMode: in push mode a table with rows that the server may still give other ids can't be renamed;
+// after a push it can.
+func TestRenamedTablePushMode(t *testing.T) {
+	srv := agentdbtest.NewServer(t)
+	a, b := agent(t, srv, agentdb.SyncFull), agent(t, srv, agentdb.SyncPush)
+	runSQL(t, a, tasks)
+	runSQL(t, b, tasks)
+	runSQL(t, b, "CREATE TABLE empty(id INTEGER PRIMARY KEY); ALTER TABLE empty RENAME TO filled")
+	runSQL(t, a, "INSERT INTO tasks VALUES(1,'a'); INSERT INTO notes VALUES(1,1,'of a')")
+	runSQL(t, b, "INSERT INTO tasks VALUES(1,'b'),(2,'b2')")
+	const rename = "ALTER TABLE tasks RENAME TO jobs"
+	for _, sql := range []string{rename, "CREATE TABLE new(id INTEGER PRIMARY KEY, v); INSERT INTO new SELECT * FROM tasks; DROP TABLE tasks; ALTER TABLE new RENAME TO tasks"} {
+		err := b.Update(t.Context(), func(tx *agentdb.Tx) error { return execAll(t.Context(), tx, sql) })
+		if err == nil || !strings.Contains(err.Error(), "Push first") {
+			t.Fatal(err)
+		}
+	}
+	want(t, b, "SELECT count(*) FROM tasks", "[[2]]")
+	both(t, a)
+	mustSync(t, b)
+	runSQL(t, b, rename)
+	runSQL(t, b, "INSERT INTO notes VALUES(1,(SELECT id FROM jobs WHERE v='b'),'of b'); UPDATE jobs SET v='b changed' WHERE v='b'")
+	mustSync(t, b)
+	runSQL(t, b, "UPDATE jobs SET v='b changed again' WHERE v='b changed'; INSERT INTO notes(task,v) SELECT id,'of b2' FROM jobs WHERE v='b2'")
+	mustSync(t, b)
+	mustSync(t, a)
+	want(t, a, "SELECT j.v,n.v FROM notes n JOIN jobs j ON j.id=n.task ORDER BY 1", "[[a of a] [b changed again of b] [b2 of b2]]")
 }
 
 // TestRebuiltTableKeepsIDs: the same for a table that is made anew under its name, as migrations do.
@@ -95,4 +126,14 @@ func TestTableRenamedByOthers(t *testing.T) {
 			alike(t, "SELECT kind,losing FROM agentdb_conflicts WHERE table_name='notes'", `[[foreign-key {"id":1,"task":1,"v":"of b"}]]`, a, b)
 		})
 	}
+}
+
+// execAll runs the statements of a text.
+func execAll(ctx context.Context, tx *agentdb.Tx, text string) error {
+	for _, sql := range strings.Split(text, ";") {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -46,6 +46,24 @@ func retabled(sql string) retabling {
 // renamesTable reports whether an effect gives a table another name.
 func (e *Event) renamesTable() bool { return e.Op == OpDDL && e.Effect && retabled(e.SQL).to != "" }
 
+// RenamedTables returns the tables that the change gives other names, by the old ones.
+func (c *Change) RenamedTables() (names []string) {
+	for i := range c.Events {
+		if e := &c.Events[i]; e.renamesTable() {
+			names = append(names, retabled(e.SQL).from)
+		}
+	}
+	return names
+}
+
+// GivesIDs reports whether the change gives ids to rows of a table, which may
+// get others on the server.
+func (c *Change) GivesIDs(table string) bool {
+	return slices.ContainsFunc(c.Events, func(e Event) bool {
+		return e.Intent && (e.Op == OpInsert || e.Op == OpUpdate && e.NewRowID != e.RowID) && e.byRowid() && strings.EqualFold(e.Table.Name, table)
+	})
+}
+
 // lexemes returns the tokens of a statement, at most max.
 func lexemes(sql string, max int) (list []string) {
 	for sql != "" && len(list) < max {

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/agentdb/agentdb/internal/change"
 	"github.com/agentdb/agentdb/internal/sqlite"
@@ -109,6 +110,11 @@ func (t *Tracker) BeforeCommit() error {
 	if ch != nil && ch.ChangesSchema() && t.foreign {
 		return fmt.Errorf("%w: another program changed the schema: sync before the next schema change", ErrDiverged)
 	}
+	if ch != nil && t.r.cfg.Mode == PushOnly {
+		if err := t.checkRenames(ch); err != nil {
+			return err
+		}
+	}
 	if t.strict {
 		if ch != nil {
 			t.captured = ch.Unpacked()
@@ -132,6 +138,30 @@ func (t *Tracker) BeforeCommit() error {
 		}
 	}
 	t.last = ch
+	return nil
+}
+
+// checkRenames refuses, in push mode, to rename a table whose rows may still get
+// other ids: the file is told of these by the name that the table had.
+func (t *Tracker) checkRenames(ch *change.Change) error {
+	names := ch.RenamedTables()
+	if len(names) == 0 {
+		return nil
+	}
+	s, err := readState(t.conn)
+	if err != nil {
+		return err
+	}
+	list, _, err := load(t.conn, s.acked)
+	if err != nil {
+		return err
+	}
+	list = append(list, mine{ch: ch.Unpacked()})
+	for _, name := range names {
+		if slices.ContainsFunc(list, func(my mine) bool { return my.ch.GivesIDs(name) }) {
+			return fmt.Errorf("%w: in push mode, a table can be renamed when all its new rows are pushed: %s has some that are not; Push first, then rename it in a transaction of its own", change.ErrUnsupported, name)
+		}
+	}
 	return nil
 }
 
