@@ -146,6 +146,9 @@ func (k *description) describe(objects []object) error {
 	fresh := map[string]bool{}
 	for _, o := range objects {
 		if r := k.schema.rels[o.name]; o.typ == "table" && r != nil && r.kind == relTable && !r.skip {
+			if err := r.checkRowid(); err != nil {
+				return err
+			}
 			fresh[o.name] = true
 			ddl(o, DDLCreateTable)
 		}

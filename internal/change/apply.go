@@ -21,6 +21,8 @@ type Applier struct {
 	conn *sqlite.Conn
 	sql  texts
 	seen func(*Event) error
+
+	computed map[string][]string // by table, see computedOf
 }
 
 // stmtKey names a statement that writes a row. Tables of equal names are
@@ -120,6 +122,7 @@ func (a *Applier) Undo(c *Change) error {
 
 func (a *Applier) apply(e *Event) error {
 	if e.Op == OpDDL {
+		a.forget()
 		if err := a.conn.Exec(e.SQL); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrDiverged, e.SQL, err)
 		}
@@ -142,6 +145,7 @@ func (a *Applier) apply(e *Event) error {
 
 func (a *Applier) undo(e *Event) error {
 	if e.Op == OpDDL {
+		a.forget()
 		return a.undoDDL(e)
 	}
 	switch e.Op {
@@ -189,7 +193,10 @@ func (a *Applier) undoDDL(e *Event) error {
 
 func (a *Applier) insert(e *Event, rowid int64, vals []sqlite.Value) error {
 	t := e.Table
-	sql := a.sql.get(stmtKey{t, OpInsert, ""}, func() string { return insertSQL(t, "INSERT") })
+	sql, err := a.text(stmtKey{t, OpInsert, ""}, func(t *Table) string { return insertSQL(t, "INSERT") })
+	if err != nil {
+		return err
+	}
 	return a.run(sql, e, func(st *sqlite.Stmt) error {
 		n := 1
 		if !t.NoRowid {
@@ -219,7 +226,10 @@ func insertSQL(t *Table, verb string) string {
 
 func (a *Applier) delete(e *Event, rowid int64, vals []sqlite.Value) error {
 	t := e.Table
-	sql := a.sql.get(stmtKey{t, OpDelete, ""}, func() string { return "DELETE FROM main." + quote(t.Name) + t.where() })
+	sql, err := a.text(stmtKey{t, OpDelete, ""}, func(t *Table) string { return "DELETE FROM main." + quote(t.Name) + t.where() })
+	if err != nil {
+		return err
+	}
 	return a.run(sql, e, func(st *sqlite.Stmt) error { return t.bindKey(st, 1, rowid, vals) })
 }
 
@@ -231,7 +241,10 @@ func (a *Applier) update(e *Event, from, to int64, key, vals []sqlite.Value) err
 	if e.Changed.empty() && !moved {
 		return nil
 	}
-	sql := a.sql.get(stmtKey{t, OpUpdate, updateKey(e.Changed, moved)}, func() string { return updateSQL(t, e.Changed, moved) })
+	sql, err := a.text(stmtKey{t, OpUpdate, updateKey(e.Changed, moved)}, func(t *Table) string { return updateSQL(t, e.Changed, moved) })
+	if err != nil {
+		return err
+	}
 	return a.run(sql, e, func(st *sqlite.Stmt) error {
 		n := 1
 		if moved {

@@ -74,6 +74,8 @@ type Table struct {
 	Cols    []string // stored columns without IPK, in the table's order
 	PK      []int    // indexes into Cols of a declared, non-rowid primary key
 	NoRowid bool     // a WITHOUT ROWID table: PK identifies rows
+
+	computed []string // generated columns that hide a name of the rowid, if the schema is known
 }
 
 // Event is one row's change, or one statement. There is one for every row that

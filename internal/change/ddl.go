@@ -69,6 +69,9 @@ func (k *Capture) afterDDL(st *sqlite.Stmt, f *facts, failed error) error {
 	if err := k.schema.refresh(); err != nil {
 		return err
 	}
+	if err := k.refuseNew(ev.Name); err != nil {
+		return err
+	}
 	k.events = append(k.events, ev)
 	if f.ctas {
 		if err := k.captureRows(ev.Name); err != nil {

@@ -443,6 +443,9 @@ func (x *Executor) do(st *sqlite.Stmt) (refused *sqlite.Error, err error) {
 		}
 		x.wrote = x.conn.Changes()
 		if err := x.cap.After(st, stepErr); err != nil {
+			if x.cap.err == nil && errors.Is(err, ErrUnsupported) {
+				return asRefusal(err) // it was taken back
+			}
 			return nil, err
 		}
 		if stepErr == nil {

@@ -126,7 +126,7 @@ func (x *Executor) insertRow(r *relation, e *Event, keepID bool) error {
 		}
 	}
 	st, err := x.stmt(stmtKey{e.Table, OpInsert, kind}, func() string {
-		t := *e.Table
+		t := *e.Table.like(r.computed)
 		t.NoRowid = kind == "insert-auto" || t.NoRowid
 		return insertSQL(&t, "INSERT OR ABORT")
 	})
@@ -292,7 +292,7 @@ func (x *Executor) set(r *relation, e *Event, cur *found, set bitset, to int64, 
 	}
 	byPK := r.NoRowid
 	st, err := x.stmt(stmtKey{e.Table, OpUpdate, updateKey(set, moved)}, func() string {
-		sql := updateSQL(e.Table, set, moved)
+		sql := updateSQL(e.Table.like(r.computed), set, moved)
 		return "UPDATE OR ABORT" + strings.TrimPrefix(sql, "UPDATE")
 	})
 	if err != nil {
@@ -407,7 +407,7 @@ func (x *Executor) delete(r *relation, e *Event) error {
 			changed = true
 		}
 	}
-	st, err := x.stmt(stmtKey{e.Table, OpDelete, ""}, func() string { return "DELETE FROM main." + quote(e.Table.Name) + e.Table.where() })
+	st, err := x.stmt(stmtKey{e.Table, OpDelete, ""}, func() string { return "DELETE FROM main." + quote(e.Table.Name) + e.Table.like(r.computed).where() })
 	if err != nil {
 		return x.refuseRead(e, err)
 	}

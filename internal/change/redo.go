@@ -213,7 +213,12 @@ func shadowColumns(t *Table, suffix string) bool {
 // Current returns the row that an update or delete is about to change, by the
 // event's columns.
 func (e *Event) Current(c *sqlite.Conn) ([]sqlite.Value, error) {
-	st, err := c.Cached("SELECT " + e.Table.selectList() + " FROM main." + quote(e.Table.Name) + e.Table.where())
+	computed, err := e.Table.computedOf(c)
+	if err != nil {
+		return nil, err
+	}
+	t := e.Table.like(computed)
+	st, err := c.Cached("SELECT " + t.selectList() + " FROM main." + quote(t.Name) + t.where())
 	if err != nil {
 		return nil, err
 	}

@@ -249,6 +249,9 @@ func (s *schema) loadColumns(r *relation, ddl string) error {
 			break
 		}
 		if st.ColumnInt64(4) != 0 {
+			if name := st.ColumnText(1); r.kind == relTable && isRowidName(name) {
+				r.computed = append(r.computed, name)
+			}
 			continue // hidden or generated: SQLite computes it
 		}
 		c := column{st.ColumnText(1), st.ColumnText(2), int(st.ColumnInt64(0)), int(st.ColumnInt64(3))}
@@ -289,26 +292,6 @@ func (s *schema) hasSequences() bool {
 func (s *schema) isIPK(table string) bool {
 	n, err := s.conn.QueryInt("SELECT count(*) FROM pragma_index_list(?) WHERE origin='pk'", sqlite.Text(table))
 	return err == nil && n == 0
-}
-
-// rowidName returns a name that reaches the rowid: one that no column hides.
-func (t *Table) rowidName() string {
-	if t.NoRowid {
-		return ""
-	}
-	if t.IPK != "" {
-		return t.IPK
-	}
-next:
-	for _, name := range []string{"rowid", "_rowid_", "oid"} {
-		for _, c := range t.Cols {
-			if strings.EqualFold(c, name) {
-				continue next
-			}
-		}
-		return name
-	}
-	return "rowid"
 }
 
 // sameAs takes over what is known of a table from when the schema was read before,
