@@ -75,6 +75,21 @@ func TestTursoMarksAreOutOfReach(t *testing.T) {
 	}
 }
 
+// TestSchemaOnReaders alters a table that others may read beside its writer.
+func TestSchemaOnReaders(t *testing.T) {
+	s := newTurso(t)
+	for _, sql := range []string{
+		"CREATE TABLE r(id INTEGER PRIMARY KEY)",
+		"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 300000) SELECT max(n) FROM c", // slow: the database is shared from here on
+		"SELECT * FROM r", "SELECT * FROM r",
+		"ALTER TABLE r ADD COLUMN more", "ALTER TABLE r RENAME COLUMN more TO less", "ALTER TABLE r DROP COLUMN less", "ALTER TABLE r RENAME TO u", "SELECT id FROM u",
+	} {
+		if got := s.pipeline("", sql); got.codes() != "ok" {
+			t.Errorf("%s: %s", sql, got.errors())
+		}
+	}
+}
+
 // TestTursoMarksSayNothing: what tells of tables in general tells nothing of the
 // marks but that they are there, and works as if they were not.
 func TestTursoMarksSayNothing(t *testing.T) {

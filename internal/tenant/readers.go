@@ -80,6 +80,21 @@ func (r *readers) open() (*reader, error) {
 	return c, nil
 }
 
+// prepared calls fn, which prepares a statement, once more if that failed: the
+// schema that the connection has in memory may be older than the file's, which
+// SQLite looks at after some errors only, those of ALTER TABLE not among them.
+func (c *reader) prepared(fn func() error) error {
+	err := fn()
+	var e *sqlite.Error
+	if !errors.As(err, &e) || e.Primary() != sqlite.CodeError {
+		return err
+	}
+	if _, err := c.conn.QueryInt("SELECT count(*) FROM main.sqlite_schema"); err != nil {
+		return err
+	}
+	return fn()
+}
+
 // put gives a connection back.
 func (r *readers) put(c *reader) {
 	c.guest.client = nil
@@ -178,7 +193,11 @@ func (s *Session) afterRead(d *database, err error) error {
 // read runs a statement on a connection that reads, or returns errWriter.
 func (s *Session) read(ctx context.Context, q *Query, rows Rows) error {
 	return s.onReader(ctx, func(d *database, c *reader) error {
-		p, err := c.guest.single(c.conn, q.SQL)
+		var p *query
+		err := c.prepared(func() (err error) {
+			p, err = c.guest.single(c.conn, q.SQL)
+			return err
+		})
 		if err != nil {
 			return err
 		}

@@ -183,8 +183,10 @@ func (s *Session) next(ctx context.Context, text string) (string, error) {
 // Describe prepares a statement without running it.
 func (s *Session) Describe(ctx context.Context, text string) (d *Description, err error) {
 	err = s.onReader(ctx, func(_ *database, c *reader) error {
-		d, err = describe(&c.guest, c.conn, text)
-		return err
+		return c.prepared(func() (err error) {
+			d, err = describe(&c.guest, c.conn, text)
+			return err
+		})
 	})
 	if !errors.Is(err, errWriter) {
 		return d, err
