@@ -41,7 +41,7 @@ func classify(sql string) (v verb, name string) {
 		return verbCommit, ""
 	case "SAVEPOINT":
 		name, _ = nextToken(rest)
-		return verbSavepoint, unquote(name)
+		return verbSavepoint, sqlite.Unquote(name)
 	case "RELEASE":
 		return verbRelease, savepointName(rest)
 	case "ROLLBACK":
@@ -70,7 +70,7 @@ func savepointName(s string) string {
 			word = next
 		}
 	}
-	return unquote(word)
+	return sqlite.Unquote(word)
 }
 
 // nextToken skips white space, comments and empty statements, and returns the next word or quoted name.
@@ -91,19 +91,4 @@ func skipBlank(s string) string {
 		}
 		s = s[sqlite.Lexeme(s):]
 	}
-}
-
-// unquote returns the name that a token stands for.
-func unquote(token string) string {
-	if len(token) < 2 {
-		return token
-	}
-	switch q := token[0]; q {
-	case '[':
-		return strings.TrimSuffix(token[1:], "]")
-	case '"', '\'', '`':
-		inner := strings.TrimSuffix(token[1:], string(q))
-		return strings.ReplaceAll(inner, string(q)+string(q), string(q))
-	}
-	return token
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -39,6 +37,37 @@ func problems(log string) (bad string) {
 	return bad
 }
 
+// sqlWorkers insert rows by SQL over HTTP.
+type sqlWorkers struct {
+	sync.WaitGroup
+	mu    sync.Mutex
+	acked map[int64]bool
+}
+
+// insert inserts rows from an id on until the server is gone.
+func (w *sqlWorkers) insert(t *testing.T, addr string, first int64) {
+	for id := first; id < first+100_000; id++ {
+		body := fmt.Sprintf(`{"requests":[{"type":"execute","stmt":{"sql":"INSERT INTO t VALUES (%d, 'sql')"}}]}`, id)
+		res, err := http.Post("http://"+addr+"/db/tasks/v2/pipeline", "application/json", strings.NewReader(body))
+		if err != nil {
+			return // it is gone
+		}
+		var answer bytes.Buffer
+		_, err = answer.ReadFrom(res.Body)
+		res.Body.Close()
+		switch {
+		case res.StatusCode == http.StatusServiceUnavailable && strings.Contains(answer.String(), "disk has failed"):
+		case res.StatusCode != http.StatusOK || !strings.Contains(answer.String(), `"type":"ok"`):
+			t.Errorf("%d %s", res.StatusCode, &answer)
+			return
+		case err == nil:
+			w.mu.Lock()
+			w.acked[id] = true
+			w.mu.Unlock()
+		}
+	}
+}
+
 // TestDiskFails: a server whose disk can't be written ends, with one line that says
 // so, and another one finds all that was acknowledged.
 func TestDiskFails(t *testing.T) {
@@ -46,24 +75,10 @@ func TestDiskFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	serve := func(log *bytes.Buffer) *exec.Cmd {
-		cmd := exec.Command(exe, "serve", "--dev", "--listen", addr, "--data", filepath.Join(dir, "data"))
-		cmd.Env = append(os.Environ(), "AGENTDB_TEST_MAIN=1")
-		cmd.Stderr = log
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill() }) // it is gone by then, if all is well
-		waitUp(t, addr)
-		return cmd
-	}
+	data := filepath.Join(dir, "data")
 	var log bytes.Buffer
-	srv := serve(&log)
+	srv := serveProcess(t, addr, data, &log)
 	query(t, addr, "", "CREATE TABLE t (id INTEGER PRIMARY KEY, by TEXT)")
 	agent, err := agentdb.Open(t.Context(), filepath.Join(dir, "agent.db"), &agentdb.Options{URL: "http://" + addr + "/db/tasks"})
 	if err != nil {
@@ -74,33 +89,9 @@ func TestDiskFails(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var mu sync.Mutex
-	acked := map[int64]bool{}
-	var workers sync.WaitGroup
+	workers := &sqlWorkers{acked: map[int64]bool{}}
 	for w := range int64(4) {
-		workers.Go(func() {
-			for i := range int64(100_000) {
-				id := w*1_000_000 + i + 1
-				body := fmt.Sprintf(`{"requests":[{"type":"execute","stmt":{"sql":"INSERT INTO t VALUES (%d, 'sql')"}}]}`, id)
-				res, err := http.Post("http://"+addr+"/db/tasks/v2/pipeline", "application/json", strings.NewReader(body))
-				if err != nil {
-					return // it is gone
-				}
-				var answer bytes.Buffer
-				_, err = answer.ReadFrom(res.Body)
-				res.Body.Close()
-				switch {
-				case res.StatusCode == http.StatusServiceUnavailable && strings.Contains(answer.String(), "disk has failed"):
-				case res.StatusCode != http.StatusOK || !strings.Contains(answer.String(), `"type":"ok"`):
-					t.Errorf("%d %s", res.StatusCode, &answer)
-					return
-				case err == nil:
-					mu.Lock()
-					acked[id] = true
-					mu.Unlock()
-				}
-			}
-		})
+		workers.Go(func() { workers.insert(t, addr, w*1_000_000+1) })
 	}
 	pushed := make(chan int64)
 	go func() {
@@ -131,20 +122,19 @@ func TestDiskFails(t *testing.T) {
 		t.Errorf("log:\n%s", l)
 	}
 
-	again := serve(&bytes.Buffer{})
+	again := serveProcess(t, addr, data, &bytes.Buffer{})
 	if _, err := agent.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	kept := map[int64]bool{}
-	for id, err := range agentdb.Iter[int64](t.Context(), agent, "SELECT id FROM t WHERE by = 'sql'") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		kept[id] = true
+	kept, err := agentdb.All[int64](t.Context(), agent, "SELECT id FROM t WHERE by = 'sql'")
+	if err != nil {
+		t.Fatal(err)
 	}
-	maps.DeleteFunc(acked, func(id int64, _ bool) bool { return kept[id] })
-	if len(acked) > 0 {
-		t.Errorf("acknowledged, and lost: %v", acked)
+	for _, id := range kept {
+		delete(workers.acked, id)
+	}
+	if len(workers.acked) > 0 {
+		t.Errorf("acknowledged, and lost: %v", workers.acked)
 	}
 	n, err := agentdb.Get[int64](t.Context(), agent, "SELECT count(*) FROM t WHERE by = 'agent'")
 	if want := last - 9_000_000; err != nil || n != want {

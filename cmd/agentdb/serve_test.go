@@ -36,6 +36,24 @@ func waitUp(t *testing.T, addr string) {
 	t.Fatal("no server")
 }
 
+// serveProcess starts a server for development as a process of its own.
+func serveProcess(t *testing.T, addr, data string, log *bytes.Buffer) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "serve", "--dev", "--listen", addr, "--data", data)
+	cmd.Env = append(os.Environ(), "AGENTDB_TEST_MAIN=1")
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it is gone by then, if all is well
+	waitUp(t, addr)
+	return cmd
+}
+
 // TestSIGTERM: polls are answered at once, the process ends with 0, and soon.
 func TestSIGTERM(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -45,19 +63,8 @@ func TestSIGTERM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var log bytes.Buffer
-	cmd := exec.Command(exe, "serve", "--dev", "--listen", addr, "--data", t.TempDir())
-	cmd.Env = append(os.Environ(), "AGENTDB_TEST_MAIN=1")
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it is gone by then, if all is well
-	waitUp(t, addr)
+	cmd := serveProcess(t, addr, t.TempDir(), &log)
 	answered := make(chan int, 1)
 	go func() {
 		poll := &wire.Request{Mode: wire.ModePull, WaitMS: 40_000}

@@ -25,12 +25,12 @@ func retabled(sql string) retabling {
 		if i >= len(w) {
 			return "", i
 		}
-		return unquote(w[i]), i + 1
+		return sqlite.Unquote(w[i]), i + 1
 	}
 	switch {
 	case is(0, "alter") && is(1, "table"):
 		if from, i := name(2); is(i, "rename") && is(i+1, "to") && len(w) == i+3 {
-			return retabling{from, unquote(w[i+2])}
+			return retabling{from, sqlite.Unquote(w[i+2])}
 		}
 	case is(0, "drop") && is(1, "table"):
 		i := 2
@@ -74,20 +74,6 @@ func lexemes(sql string, max int) (list []string) {
 		sql = sql[n:]
 	}
 	return list
-}
-
-// unquote returns the name that a token stands for.
-func unquote(token string) string {
-	if len(token) < 2 {
-		return token
-	}
-	switch q := token[0]; q {
-	case '[':
-		return strings.TrimSuffix(token[1:], "]")
-	case '"', '\'', '`':
-		return strings.ReplaceAll(strings.TrimSuffix(token[1:], string(q)), string([]byte{q, q}), string(q))
-	}
-	return token
 }
 
 // retable follows a schema change of the author's that was made, or had been

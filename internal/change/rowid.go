@@ -137,6 +137,9 @@ func (a *Applier) text(k stmtKey, make func(*Table) string) (sql string, err err
 		}
 		return make(k.table.like(cols))
 	})
+	if err != nil {
+		a.forget() // an empty text
+	}
 	return sql, err
 }
 

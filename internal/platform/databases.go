@@ -32,17 +32,22 @@ type databaseJSON struct {
 	DeleteProtection bool     `json:"delete_protection"`
 	Parent           *parent  `json:"parent"`
 
-	URL         string     `json:"url"` // for agentdb.Options.URL
-	CreatedAt   time.Time  `json:"created_at"`
+	URL       string    `json:"url"` // for agentdb.Options.URL
+	CreatedAt time.Time `json:"created_at"`
+	boundsJSON
+
+	// Of one that was asked for alone: the newest, and the oldest that is kept.
+	Revision       *uint64 `json:"revision,omitempty"`
+	OldestRevision *uint64 `json:"oldest_revision,omitempty"`
+}
+
+// boundsJSON is how long a database may be, and how much of it.
+type boundsJSON struct {
 	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
 	IdleTimeout string     `json:"idle_timeout,omitempty"`
 	OnExpiry    string     `json:"on_expiry,omitempty"`
 	SizeLimit   int64      `json:"size_limit,omitempty"` // bytes
 	RateLimit   int64      `json:"rate_limit,omitempty"` // requests per second
-
-	// Of one that was asked for alone: the newest, and the oldest that is kept.
-	Revision       *uint64 `json:"revision,omitempty"`
-	OldestRevision *uint64 `json:"oldest_revision,omitempty"`
 }
 
 // parent is where a fork comes from.
@@ -60,7 +65,8 @@ func (c *call) database(d *catalog.Database) *databaseJSON {
 	j := &databaseJSON{
 		Name: d.Name, DbID: d.ID, Hostname: host, LowName: d.Name, Regions: []string{region}, PrimaryRegion: region, Type: "logical",
 		Version: "agentdb", Group: d.Group, AllowAttach: d.AllowAttach, BlockReads: d.BlockReads, BlockWrites: d.BlockWrites,
-		DeleteProtection: d.Protected, URL: url, CreatedAt: d.Created, SizeLimit: d.SizeLimit, RateLimit: d.RateLimit, OnExpiry: d.OnExpiry,
+		DeleteProtection: d.Protected, URL: url, CreatedAt: d.Created,
+		boundsJSON: boundsJSON{SizeLimit: d.SizeLimit, RateLimit: d.RateLimit, OnExpiry: d.OnExpiry},
 	}
 	if d.Parent != "" {
 		j.Parent = &parent{d.Parent, d.ForkedAt}

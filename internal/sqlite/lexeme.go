@@ -82,3 +82,17 @@ func IsBlank(s string) bool {
 func IsWord(c byte) bool {
 	return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '$' || c >= 0x80
 }
+
+// Unquote returns the name that a token stands for.
+func Unquote(token string) string {
+	if len(token) < 2 {
+		return token
+	}
+	switch q := token[0]; q {
+	case '[':
+		return strings.TrimSuffix(token[1:], "]")
+	case '"', '\'', '`':
+		return strings.ReplaceAll(strings.TrimSuffix(token[1:], string(q)), string([]byte{q, q}), string(q))
+	}
+	return token
+}
