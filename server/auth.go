@@ -24,8 +24,8 @@ type grant struct {
 
 // authorizeSync returns the database that a sync is for, and what it may do
 // there.
-func (s *Server) authorizeSync(r *http.Request) (string, grant, error) {
-	name, c, err := s.requestClaims(r)
+func (s *Server) authorizeSync(w *recorder, r *http.Request) (string, grant, error) {
+	name, c, err := s.requestClaims(w, r)
 	var g grant
 	if err == nil {
 		g.scope, err = scopeOf(c)
@@ -41,8 +41,8 @@ func (s *Server) authorizeSync(r *http.Request) (string, grant, error) {
 }
 
 // authorizeSQL is the same for a SQL client.
-func (s *Server) authorizeSQL(r *http.Request) (string, tenant.SessionConfig, error) {
-	name, c, err := s.requestClaims(r)
+func (s *Server) authorizeSQL(w *recorder, r *http.Request) (string, tenant.SessionConfig, error) {
+	name, c, err := s.requestClaims(w, r)
 	if err != nil {
 		return "", tenant.SessionConfig{}, err
 	}
@@ -77,8 +77,9 @@ func scopeOf(c catalog.Claims) (*tenant.Scope, error) {
 // errWhole refuses what carries all tables.
 var errWhole = &problem{code: CodeForbidden, message: "the token is for some tables only, and this carries whole databases: use SQL over HTTP, send changes in push mode, or use a token that has all:data_read, or no tables"}
 
-// requestClaims is claims for the name and the token in a request.
-func (s *Server) requestClaims(r *http.Request) (string, catalog.Claims, error) {
+// requestClaims is claims for the name and the token in a request, which w is to
+// know of.
+func (s *Server) requestClaims(w *recorder, r *http.Request) (string, catalog.Claims, error) {
 	var token catalog.Token
 	var err error
 	if s.cfg.Dev {
@@ -89,13 +90,18 @@ func (s *Server) requestClaims(r *http.Request) (string, catalog.Claims, error) 
 	if err != nil {
 		return "", catalog.Claims{}, err
 	}
-	name, c, err := s.claims(s.namedDatabase(r), string(token))
+	name, said, err := s.verify(s.namedDatabase(r), string(token))
+	var c catalog.Claims
+	if err == nil {
+		c, err = s.applyPolicy(name, said)
+	}
 	if err == nil {
 		err = s.spend(name, string(token))
 	}
 	if err == nil && r.Header.Get("X-Turso-Encryption-Key") != "" {
 		err = errEncryption
 	}
+	w.db, w.allowed = name, allowed{said, c.Access}
 	return name, c, err
 }
 
@@ -106,6 +112,15 @@ var errEncryption = &problem{code: CodeUnsupported, message: "this server doesn'
 // in dev mode everything. A request that names no database is for the one that
 // its token is for.
 func (s *Server) claims(name, token string) (string, catalog.Claims, error) {
+	name, c, err := s.verify(name, token)
+	if err == nil {
+		c, err = s.applyPolicy(name, c)
+	}
+	return name, c, err
+}
+
+// verify is claims as the token alone says them.
+func (s *Server) verify(name, token string) (string, catalog.Claims, error) {
 	c := catalog.Claims{Database: catalog.AnyDatabase, Access: catalog.AccessFull}
 	if !s.cfg.Dev {
 		var err error
@@ -120,10 +135,6 @@ func (s *Server) claims(name, token string) (string, catalog.Claims, error) {
 		name = defaultDatabase
 	}
 	name, err := tenant.ParseName(name)
-	if err != nil {
-		return "", c, err
-	}
-	c, err = s.applyPolicy(name, c)
 	return name, c, err
 }
 

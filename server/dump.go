@@ -29,8 +29,7 @@ func (s *Server) reads(w *recorder, r *http.Request) (name string, cfg tenant.Se
 	if err := onlyGet(r); err != nil {
 		return "", cfg, err
 	}
-	if name, cfg, err = s.authorizeSQL(r); err == nil {
-		w.db = name
+	if name, cfg, err = s.authorizeSQL(w, r); err == nil {
 		if !cfg.Scope.ReadsAll() {
 			err = errWhole
 		}
@@ -48,7 +47,11 @@ func (s *Server) export(w *recorder, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	size, parts, err := s.dbs.Export(r.Context(), name, generation)
+	ctx, check := s.guard(w, r)
+	size, parts, err := s.dbs.Export(ctx, name, generation)
+	if err == nil {
+		err = check()
+	}
 	if err != nil {
 		return err
 	}
@@ -75,7 +78,8 @@ func (s *Server) dump(w *recorder, r *http.Request) error {
 	cfg.Create = false
 	conn := s.dbs.SQL(name, cfg)
 	defer conn.Close()
-	d := &dumper{ctx: r.Context(), conn: conn, out: bufio.NewWriterSize(w, 1<<16)}
+	ctx, _ := s.guard(w, r)
+	d := &dumper{ctx: ctx, conn: conn, out: bufio.NewWriterSize(w, 1<<16)}
 	if err := d.begin(); err != nil {
 		return err
 	}

@@ -20,10 +20,14 @@ func (s *Server) info(w *recorder, r *http.Request) error {
 		return err
 	}
 	generation := uint32(1)
+	ctx, check := s.guard(w, r)
 	if replica(r) {
-		if generation, err = s.dbs.Generation(r.Context(), name, 0); err != nil {
+		if generation, err = s.dbs.Generation(ctx, name, 0); err != nil {
 			return err
 		}
+	}
+	if err := check(); err != nil {
+		return err
 	}
 	return w.json(map[string]uint32{"current_generation": generation})
 }
@@ -63,9 +67,13 @@ func (s *Server) frames(w *recorder, r *http.Request) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return &problem{code: CodeMalformed, message: "frames have numbers", err: err}
 	}
-	frames, err := s.dbs.Frames(r.Context(), name, generation, int(from), int(to))
+	ctx, check := s.guard(w, r)
+	frames, err := s.dbs.Frames(ctx, name, generation, int(from), int(to))
+	if now := check(); now != nil {
+		return now
+	}
 	if errors.Is(err, tenant.ErrGenerationEnd) {
-		if generation, err = s.dbs.Generation(r.Context(), name, generation); err == nil {
+		if generation, err = s.dbs.Generation(ctx, name, generation); err == nil {
 			return endOfGeneration(w, generation)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/agentdb/agentdb/internal/catalog"
+	"github.com/agentdb/agentdb/internal/tenant"
 )
 
 // live is the requests that last: WebSockets, and requests that wait for news. A
@@ -72,15 +73,17 @@ func (s *Server) recheck(names []string) {
 func (s *Server) still(e *lasting) error {
 	_, c, err := s.claims(e.name, e.token)
 	if err == nil && c.Access != e.access {
-		err = &problem{code: CodeForbidden, message: "the database's configuration has changed: ask again"}
+		err = errChanged
 	}
 	return err
 }
 
+var errChanged = &problem{code: CodeForbidden, message: "the database's configuration has changed: ask again"}
+
 // lasts notes a request that may wait. check fails when it must not be answered
 // any more, and its context ends then; done must be called.
-func (s *Server) lasts(r *http.Request, name string) (ctx context.Context, check func() error, done func()) {
-	ctx, cancel := context.WithCancel(r.Context())
+func (s *Server) lasts(ctx context.Context, r *http.Request, name string) (_ context.Context, check func() error, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	token, _ := bearer(r.Header) // the request was authorized
 	e := &lasting{name: name, token: string(token), end: cancel}
 	_, c, err := s.claims(name, e.token)
@@ -90,4 +93,29 @@ func (s *Server) lasts(r *http.Request, name string) (ctx context.Context, check
 		cancel()
 	}
 	return ctx, func() error { return s.still(e) }, func() { remove(); cancel() }
+}
+
+// allowed is what a request was found to be when it began.
+type allowed struct {
+	claims catalog.Claims // of its token
+	access catalog.Access // what was left of them
+}
+
+// guard returns the context of a request's work, and a check that it could begin as
+// it did: its body may have taken long to arrive, and its turn to come. Nothing is
+// answered without it.
+func (s *Server) guard(w *recorder, r *http.Request) (context.Context, func() error) {
+	check := func() error {
+		if s.verifier != nil {
+			if err := s.verifier.Expired(w.allowed.claims); err != nil {
+				return err
+			}
+		}
+		c, err := s.applyPolicy(w.db, w.allowed.claims)
+		if err == nil && c.Access != w.allowed.access {
+			err = errChanged
+		}
+		return err
+	}
+	return tenant.WithGuard(r.Context(), check), check
 }

@@ -31,8 +31,7 @@ func (s *Server) pullUpdates(w *recorder, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return &problem{code: CodeMethod, message: "use POST here"}
 	}
-	name, create, err := s.authorizePages(r)
-	w.db = name
+	name, create, err := s.authorizePages(w, r)
 	if err != nil {
 		return err
 	}
@@ -59,10 +58,10 @@ func (s *Server) pullUpdates(w *recorder, r *http.Request) error {
 		w.route = "poll"
 		req.WaitMS = uint32(min(time.Duration(req.WaitMS)*time.Millisecond, s.cfg.Limits.MaxWait).Milliseconds())
 	}
-	ctx, check := r.Context(), func() error { return nil }
+	ctx, check := s.guard(w, r)
 	if req.WaitMS > 0 {
 		var done func()
-		ctx, check, done = s.lasts(r, name)
+		ctx, check, done = s.lasts(ctx, r, name)
 		defer done()
 	}
 	ans, err := s.dbs.PullPages(ctx, name, create, req)
@@ -89,8 +88,8 @@ func badPull(err error) error {
 
 // authorizePages returns the database that a request for pages is for, and
 // whether it may be made.
-func (s *Server) authorizePages(r *http.Request) (name string, create bool, err error) {
-	name, c, err := s.requestClaims(r)
+func (s *Server) authorizePages(w *recorder, r *http.Request) (name string, create bool, err error) {
+	name, c, err := s.requestClaims(w, r)
 	if err == nil {
 		var scope *tenant.Scope
 		if scope, err = scopeOf(c); err == nil && !scope.ReadsAll() {

@@ -19,6 +19,7 @@ type recorder struct {
 	began    time.Time     // when the deadline of writes was set
 	route    string        // for the metrics
 	db       string        // the database, once known
+	allowed  allowed       // what the request was found to be, once known
 	sql      bool          // errors are for a client of Hrana
 	upload   bool          // an error may come while the body does
 	in       int64         // bytes of the body received

@@ -95,8 +95,7 @@ func (s *Server) readSQL(w *recorder, r *http.Request, format hrana.Format) (q *
 	if r.Method != http.MethodPost {
 		return nil, release, &problem{code: CodeMethod, message: "use POST here"}
 	}
-	name, cfg, err := s.authorizeSQL(r)
-	w.db = name
+	name, cfg, err := s.authorizeSQL(w, r)
 	if err != nil {
 		return nil, release, err
 	}
@@ -149,7 +148,8 @@ func (s *Server) pipeline(format hrana.Format) handler {
 		if err != nil {
 			return badHrana(err)
 		}
-		ans, err := s.streams.Pipeline(r.Context(), &q.call, req)
+		ctx, _ := s.guard(w, r)
+		ans, err := s.streams.Pipeline(ctx, &q.call, req)
 		if err != nil {
 			return gone(r, err)
 		}
@@ -173,7 +173,8 @@ func (s *Server) cursor(format hrana.Format) handler {
 		if err != nil {
 			return badHrana(err)
 		}
-		err = s.streams.Cursor(r.Context(), &q.call, req, &cursorAnswer{w, contentType, s.cfg.Limits.TransactionIdle})
+		ctx, _ := s.guard(w, r)
+		err = s.streams.Cursor(ctx, &q.call, req, &cursorAnswer{w, contentType, s.cfg.Limits.TransactionIdle})
 		if err != nil {
 			return gone(r, err)
 		}

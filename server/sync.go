@@ -24,8 +24,7 @@ func (s *Server) sync(w *recorder, r *http.Request) error {
 	if r.Header.Get("Content-Type") != wire.ContentType {
 		return &problem{code: CodeMalformed, message: "the Content-Type of a sync is " + wire.ContentType}
 	}
-	name, g, err := s.authorizeSync(r)
-	w.db = name
+	name, g, err := s.authorizeSync(w, r)
 	if err != nil {
 		return err
 	}
@@ -44,10 +43,10 @@ func (s *Server) sync(w *recorder, r *http.Request) error {
 		w.route = "poll"
 		req.WaitMS = uint32(min(time.Duration(req.WaitMS)*time.Millisecond, s.cfg.Limits.MaxWait).Milliseconds())
 	}
-	ctx, check := r.Context(), func() error { return nil }
+	ctx, check := s.guard(w, r)
 	if req.WaitMS > 0 {
 		var done func()
-		ctx, check, done = s.lasts(r, name)
+		ctx, check, done = s.lasts(ctx, r, name)
 		defer done()
 	}
 	ans, err := s.syncWith(ctx, name, g, req)

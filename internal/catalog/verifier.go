@@ -77,6 +77,9 @@ func (v *Verifier) Verify(t Token) (Claims, error) {
 	return c, err
 }
 
+// Expired returns ErrExpired if the time of claims that Verify returned is over.
+func (v *Verifier) Expired(c Claims) error { return c.expired(v.now()) }
+
 // check verifies a token that was not seen before.
 func (v *Verifier) check(t Token) (Claims, error) {
 	if len(v.issuers) > 0 {

@@ -134,6 +134,9 @@ func (c *call) body(v any) error {
 	if len(strings.TrimSpace(string(b))) == 0 {
 		return nil
 	}
+	if err := c.admit(); err != nil {
+		return err
+	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return fail(http.StatusBadRequest, "the body is not the JSON that is expected here: %v", err)
 	}
@@ -198,29 +201,38 @@ func (a *API) serve(c *call) (any, error) {
 	if rt.public {
 		return rt.do(c)
 	}
-	if err := a.authenticate(c); err != nil {
+	c.rt = rt
+	if err := c.admit(); err != nil {
 		return nil, err
-	}
-	if err := c.within(rt); err != nil {
-		return nil, err
-	}
-	if c.org != "" {
-		if c.role, err = a.cfg.Store.Role(c.org, c.user); err != nil {
-			return nil, err
-		}
-		if c.role == catalog.RoleNone {
-			return nil, fail(http.StatusNotFound, "organization %s not found, or you are not a member of it", c.org)
-		}
 	}
 	if err := a.adoptOrphans(c.Context()); err != nil {
 		return nil, err
 	}
-	if c.role < rt.role {
-		return nil, fail(http.StatusForbidden, "this needs the role %s in %s, yours is %s", rt.role, c.org, c.role)
-	}
-	c.rt = rt
 	out, err := rt.do(c)
 	return out, errors.Join(err, c.end(err))
+}
+
+// admit checks that whoever asks may do so. It is called again when the request's
+// body is there, which may have taken long.
+func (c *call) admit() (err error) {
+	if err := c.api.authenticate(c); err != nil {
+		return err
+	}
+	if err := c.within(c.rt); err != nil {
+		return err
+	}
+	if c.org != "" {
+		if c.role, err = c.api.cfg.Store.Role(c.org, c.user); err != nil {
+			return err
+		}
+		if c.role == catalog.RoleNone {
+			return fail(http.StatusNotFound, "organization %s not found, or you are not a member of it", c.org)
+		}
+	}
+	if c.role < c.rt.role {
+		return fail(http.StatusForbidden, "this needs the role %s in %s, yours is %s", c.rt.role, c.org, c.role)
+	}
+	return nil
 }
 
 // authenticate finds out who asks.

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -90,6 +91,24 @@ func (c *call) mine() (catalog.Database, error) {
 		return d, fail(http.StatusNotFound, "could not find database with name %s: record not found", c.p("database"))
 	}
 	return d, err
+}
+
+// same fails if the name of a database that was the organisation's is another one's
+// by now.
+func (c *call) same(d *catalog.Database) error {
+	now, err := c.api.cfg.Store.Database(d.Name)
+	if err == nil && (now.ID != d.ID || now.State != catalog.StateReady) {
+		err = catalog.ErrNotFound
+	}
+	if errors.Is(err, catalog.ErrNotFound) {
+		return fail(http.StatusNotFound, "database %s was deleted meanwhile", d.Name)
+	}
+	return err
+}
+
+// guard returns the context of what is done to a database by its name.
+func (c *call) guard(d *catalog.Database) context.Context {
+	return tenant.WithGuard(c.Context(), func() error { return c.same(d) })
 }
 
 // pageSize is how many databases are read at a time, and maxListed how many are

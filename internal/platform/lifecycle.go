@@ -79,7 +79,12 @@ func (a *API) fork(c *call, d catalog.Database, s *seed) (catalog.Database, erro
 	if d.SizeLimit == 0 {
 		d.SizeLimit = src.SizeLimit
 	}
-	return a.createWith(c, d, func() error { return a.cfg.Databases.Fork(ctx, name, at, d.Name) })
+	return a.createWith(c, d, func() error {
+		if err := a.cfg.Databases.Fork(ctx, name, at, d.Name); err != nil {
+			return err
+		}
+		return c.same(&src)
+	})
 }
 
 // createWith adds the database to the catalog and then makes it. What failed

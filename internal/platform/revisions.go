@@ -48,7 +48,7 @@ func (a *API) restoreDatabase(c *call) (any, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
-	now, err := a.cfg.Databases.Restore(c.Context(), d.Name, at, c.user)
+	now, err := a.cfg.Databases.Restore(c.guard(&d), d.Name, at, c.user)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +78,9 @@ func (a *API) exportDatabase(c *call) (any, error) {
 		return nil, err
 	}
 	size, parts, err := a.cfg.Databases.ExportAt(c.Context(), d.Name, at)
+	if err == nil {
+		err = c.same(&d)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -41,14 +41,13 @@ func (a *API) seedDatabase(c *call) (any, error) {
 		return nil, err
 	}
 	defer os.Remove(path)
-	// That took a while: the name may be another database's by now.
-	if now, err := c.mine(); err != nil || now.ID != d.ID {
-		return nil, errors.Join(fail(http.StatusNotFound, "database %s was deleted meanwhile", d.Name), err)
+	if err := c.same(&d); err != nil { // that took a while
+		return nil, err
 	}
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
-	if _, err := a.cfg.Databases.LoadFile(c.Context(), d.Name, path, c.user); err != nil {
+	if _, err := a.cfg.Databases.LoadFile(c.guard(&d), d.Name, path, c.user); err != nil {
 		if errors.Is(err, tenant.ErrExists) {
 			err = fail(http.StatusConflict, "database %s has contents already", d.Name)
 		}
@@ -105,6 +104,9 @@ func (a *API) receive(c *call) (path string, err error) {
 	}
 	_, err = io.Copy(f, body)
 	if err = errors.Join(err, f.Close()); err == nil {
+		err = c.admit()
+	}
+	if err == nil {
 		return path, nil
 	}
 	os.Remove(path)

@@ -88,7 +88,7 @@ func (m *Manager) file(ctx context.Context, name string, head history.Head, u *u
 		if head.DBSize == 0 {
 			return
 		}
-		for p, err := range m.cfg.Store.Pages(ctx, history.DBID(name), head.Seq) {
+		for p, err := range m.pages(ctx, history.DBID(name), head) {
 			if err == nil && p.No > u.size {
 				return
 			}
@@ -194,7 +194,11 @@ func (m *Manager) replace(ctx context.Context, name, author string, contents fun
 	if err := d.gate.lock(ctx, m.cfg.BusyTimeout); err != nil {
 		return 0, busy(err)
 	}
-	pending, head, err := d.replace(ctx, author, contents)
+	var pending *history.Pending
+	var head history.Head
+	if err = guard(ctx); err == nil {
+		pending, head, err = d.replace(ctx, author, contents)
+	}
 	d.gate.unlock()
 	if err != nil || pending == nil {
 		return head.Seq, err

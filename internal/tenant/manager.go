@@ -286,6 +286,23 @@ func (m *Manager) path(name string) string {
 // acquire returns an open database, opening it if need be; release gives it
 // back.
 func (m *Manager) acquire(ctx context.Context, name string, create bool) (*database, error) {
+	if create { // or a database that was just deleted would be made anew
+		if err := guard(ctx); err != nil {
+			return nil, err
+		}
+	}
+	db, err := m.find(ctx, name, create)
+	if err == nil {
+		if err = guard(ctx); err != nil {
+			m.release(db)
+			return nil, err
+		}
+	}
+	return db, err
+}
+
+// find is acquire for whoever is allowed to.
+func (m *Manager) find(ctx context.Context, name string, create bool) (*database, error) {
 	for {
 		m.mu.Lock()
 		if m.closed {

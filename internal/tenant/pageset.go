@@ -47,7 +47,7 @@ func (s *pageSet) pages(ctx context.Context, nos []uint32) func(yield func(histo
 			return
 		}
 		var buf []byte
-		for pg, err := range s.m.cfg.Store.Pages(ctx, s.id, s.head.Seq, nos...) {
+		for pg, err := range s.m.pages(ctx, s.id, s.head, nos...) {
 			if err == nil {
 				buf = append(buf[:0], pg.Data...)
 				turso.ClearUnused(buf, pg.No, s.head.DBSize)

@@ -59,6 +59,9 @@ func (p *execution) push(ctx context.Context, s *replicaState, applied bool, res
 		return head, 0, err
 	}
 	defer d.gate.unlock()
+	if err := guard(ctx); err != nil {
+		return head, 0, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failed.Load() || d.conn == nil {

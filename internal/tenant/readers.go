@@ -149,6 +149,9 @@ var errWriter = errors.New("tenant: not for a reader")
 // none.
 func (s *Session) onReader(ctx context.Context, fn func(*database, *reader) error) error {
 	if d := s.d; s.r != nil {
+		if err := guard(ctx); err != nil {
+			return err
+		}
 		err := fn(d, s.r)
 		if !s.tx {
 			s.endRead()

@@ -103,6 +103,9 @@ func (s *Session) Wait(fn func() error) error {
 // enter opens the database and waits for the gate, unless the session has it.
 func (s *Session) enter(ctx context.Context) error {
 	if s.tx {
+		if err := guard(ctx); err != nil {
+			return err
+		}
 		if s.d.failed.Load() {
 			s.Close()
 			return ErrLost
@@ -120,6 +123,11 @@ func (s *Session) enter(ctx context.Context) error {
 			if err := d.gate.lock(ctx, s.m.cfg.BusyTimeout); err != nil {
 				s.m.release(d)
 				return busy(err)
+			}
+			if err := guard(ctx); err != nil { // that took a while
+				d.gate.unlock()
+				s.m.release(d)
+				return err
 			}
 		}
 		if d.conn == nil || d.failed.Load() {

@@ -98,7 +98,7 @@ func (d *database) pack(ctx context.Context, head history.Head, view *chunkView,
 		}
 		c.takePages()
 		nos := chunkOf(c.first, head.DBSize)
-		for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq, nos...) {
+		for p, err := range d.m.pages(ctx, d.id(), head, nos...) {
 			if err != nil {
 				c.err = fmt.Errorf("tenant: snapshot: %w", translate(err))
 				return
@@ -150,7 +150,7 @@ func (d *database) readChunks(ctx context.Context, head history.Head, view *chun
 		return
 	}
 	var c *chunk
-	for p, err := range d.m.cfg.Store.Pages(ctx, d.id(), head.Seq, missing...) {
+	for p, err := range d.m.pages(ctx, d.id(), head, missing...) {
 		if err != nil {
 			c = &chunk{err: fmt.Errorf("tenant: snapshot: %w", translate(err)), done: make(chan struct{})}
 			close(c.done)
