@@ -92,6 +92,7 @@ func (a *API) configure(c *call) (any, error) {
 			}
 		}
 		if req.IdleTimeout != nil {
+			a.Used(d.Name) // until now nobody may have noted that it was
 			d.Idle, err = parseLifetime(*req.IdleTimeout)
 		}
 		c.audit["configuration"] = configurationOf(d)
