@@ -215,7 +215,9 @@ func (p *zippers) write(w io.Writer, ans *tenant.PageAnswer, level int) error {
 	return z.Close()
 }
 
-// copyPull writes the messages of an answer in large steps.
+// copyPull writes the messages of an answer in large steps. None but the last
+// ends with a message: a client that loses what comes after one would take the
+// answer for whole.
 func copyPull(w io.Writer, ans *tenant.PageAnswer) error {
 	const step = 256 << 10
 	buf := turso.AppendHeader(make([]byte, 0, min(step+2*turso.PageSize, (len(ans.Pages)+1)*(turso.PageSize+16))), ans.Revision, ans.Size)
@@ -229,10 +231,11 @@ func copyPull(w io.Writer, ans *tenant.PageAnswer) error {
 		}
 		buf = append(turso.AppendPageHead(buf, p.No), p.Data...)
 		if len(buf) >= step {
-			if _, err := w.Write(buf); err != nil {
+			last := len(buf) - 1
+			if _, err := w.Write(buf[:last]); err != nil {
 				return fmt.Errorf("%w: %w", errGone, err)
 			}
-			buf = buf[:0]
+			buf = append(buf[:0], buf[last])
 		}
 	}
 	if sent != len(ans.Pages) {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/agentdb/agentdb/server"
 )
 
@@ -146,4 +148,42 @@ func TestPullLargeGivesRoomBack(t *testing.T) {
 		t.Error("the answer is not compressed")
 	}
 	wait("a client that has its answer keeps room", none)
+}
+
+// steps is a ResponseWriter that keeps where each write ended.
+type steps struct {
+	*httptest.ResponseRecorder
+	ends []int
+}
+
+func (w *steps) Write(b []byte) (int, error) {
+	n, err := w.ResponseRecorder.Write(b)
+	w.ends = append(w.ends, w.Body.Len())
+	return n, err
+}
+
+// TestPullIsNotWrittenMessageByMessage: JavaScript's client may lose the last
+// piece that it reads, and notices it in the midst of a message only.
+func TestPullIsNotWrittenMessageByMessage(t *testing.T) {
+	s := newSQL(t, server.Config{Dev: true})
+	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad TEXT)", large)
+	r := httptest.NewRequest(http.MethodPost, "/db/t/pull-updates", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header.Set("User-Agent", "node")
+	w := &steps{ResponseRecorder: httptest.NewRecorder()}
+	s.srv.ServeHTTP(w, r)
+	body := w.Body.Bytes()
+	if len(decodePages(t, body).pages) < 500 || len(w.ends) < 3 {
+		t.Fatalf("%d bytes in %d writes", len(body), len(w.ends))
+	}
+	messages := map[int]bool{}
+	for at := 0; at < len(body); messages[at] = true {
+		_, n := protowire.ConsumeBytes(body[at:])
+		at += n
+	}
+	for _, end := range w.ends[:len(w.ends)-1] {
+		if messages[end] {
+			t.Errorf("a write ends after %d bytes of %d, with a message", end, len(body))
+		}
+	}
 }
