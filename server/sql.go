@@ -54,7 +54,7 @@ func (s *Server) allowOrigin(w *recorder, r *http.Request) {
 	if r.Method != http.MethodOptions {
 		return
 	}
-	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE")
 	h.Set("Access-Control-Max-Age", "86400")
 	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
 		h.Set("Access-Control-Allow-Headers", asked)

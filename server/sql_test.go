@@ -483,5 +483,9 @@ func TestSQLFromWebPages(t *testing.T) {
 		if got := w.Header().Get("Access-Control-Allow-Origin"); w.Code != c.status || got != c.allow {
 			t.Errorf("%+v: %d, allows %q", c, w.Code, got)
 		}
+		// The last two are for the Platform API.
+		if got := w.Header().Get("Access-Control-Allow-Methods"); c.method == "OPTIONS" && c.allow != "" && got != "GET, POST, PATCH, DELETE" {
+			t.Errorf("%+v: allows the methods %q", c, got)
+		}
 	}
 }

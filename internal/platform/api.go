@@ -143,6 +143,21 @@ func (c *call) body(v any) error {
 	return nil
 }
 
+// checkQuery refuses a query string that can't be read, or says something twice:
+// what would be left out of it may be what limits a token.
+func (c *call) checkQuery() error {
+	q, err := url.ParseQuery(c.URL.RawQuery)
+	if err != nil {
+		return fail(http.StatusBadRequest, "the query string can't be read: %v", err)
+	}
+	for name, values := range q {
+		if len(values) > 1 {
+			return fail(http.StatusBadRequest, "%q is there %d times in the query string", name, len(values))
+		}
+	}
+	return nil
+}
+
 // query returns a number of the query string.
 func (c *call) query(name string, otherwise, most int) (int, error) {
 	s := c.URL.Query().Get(name)
@@ -195,6 +210,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve finds the route, checks who asks, and runs it.
 func (a *API) serve(c *call) (any, error) {
 	rt, err := a.match(c)
+	if err == nil {
+		err = c.checkQuery()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,14 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
+
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/tenant"
 )
 
 // point names a revision of a database.
@@ -16,6 +21,10 @@ type point struct {
 // revision returns the revision that a point is, or otherwise.
 func (a *API) revision(ctx context.Context, name string, p point, otherwise uint64) (uint64, error) {
 	switch {
+	case p.Revision != nil && p.Timestamp != "":
+		return 0, fail(http.StatusBadRequest, "either a revision or a timestamp, not both")
+	case p.Revision != nil && *p.Revision == history.Latest:
+		return 0, tenant.ErrRevision
 	case p.Revision != nil:
 		return *p.Revision, nil
 	case p.Timestamp != "":
@@ -23,7 +32,11 @@ func (a *API) revision(ctx context.Context, name string, p point, otherwise uint
 		if err != nil {
 			return 0, err
 		}
-		return a.cfg.Databases.RevisionAt(ctx, name, t)
+		at, err := a.cfg.Databases.RevisionAt(ctx, name, t)
+		if errors.Is(err, tenant.ErrRevision) {
+			err = fail(http.StatusUnprocessableEntity, "the database was made after %s, or keeps nothing that is as old", t.UTC().Format(time.RFC3339))
+		}
+		return at, err
 	}
 	return otherwise, nil
 }
@@ -89,6 +102,10 @@ func (a *API) exportDatabase(c *call) (any, error) {
 	h.Set("Content-Length", strconv.FormatInt(size, 10))
 	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", d.Name+".db"))
 	h.Set("Agentdb-Revision", strconv.FormatUint(at, 10))
+	if c.Method == http.MethodHead {
+		c.w.WriteHeader(http.StatusOK)
+		return nil, nil
+	}
 	for b, err := range parts {
 		if err == nil {
 			_, err = c.w.Write(b)

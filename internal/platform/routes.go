@@ -2,6 +2,7 @@ package platform
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/agentdb/agentdb/internal/catalog"
@@ -127,13 +128,16 @@ func (a *API) match(c *call) (*route, error) {
 	if rest != "" {
 		segments = strings.Split(rest, "/")
 	}
-	allowed := false
+	var allowed []string
 	for _, rt := range a.routes {
 		params, ok := rt.fits(segments)
 		if !ok || rt.global && inOrg || rt.path == "" && !inOrg {
 			continue
 		}
-		if allowed = true; rt.method != c.Method {
+		if allowed = append(allowed, rt.method); rt.method == get {
+			allowed = append(allowed, http.MethodHead)
+		}
+		if !slices.Contains(allowed, c.Method) {
 			continue
 		}
 		c.params = params
@@ -142,7 +146,8 @@ func (a *API) match(c *call) (*route, error) {
 		}
 		return rt, nil
 	}
-	if allowed {
+	if allowed != nil {
+		c.w.Header().Set("Allow", strings.Join(allowed, ", "))
 		return nil, fail(http.StatusMethodNotAllowed, "%s is not possible here", c.Method)
 	}
 	return nil, fail(http.StatusNotFound, "the API has no such path")
