@@ -3,6 +3,7 @@ package platform
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -20,7 +21,8 @@ const defaultGroup = "default"
 // CreateOptions say what a new database is like. The zero value makes an empty
 // one that stays.
 type CreateOptions struct {
-	// Group is that which the database belongs to. Default "default".
+	// Group is that which the database belongs to. Default: that of the database
+	// that it is forked from, else "default".
 	Group string
 	// SizeLimit is how large it may grow, in bytes. Default 0: what the server allows.
 	SizeLimit int64
@@ -96,6 +98,13 @@ func (o *CreateOptions) body(name string) (map[string]any, error) {
 // Create makes a database. One that is loaded from a file exists, empty, while
 // that is uploaded; if it fails, the database is deleted again.
 func (s *Databases) Create(ctx context.Context, name string, o CreateOptions) (*Database, error) {
+	if o.Fork != nil && o.Group == "" { // Turso's cloud has to be told
+		from, err := s.Get(ctx, o.Fork.Name)
+		if err != nil {
+			return nil, fmt.Errorf("platform: create %s: %w", name, err)
+		}
+		o.Group = from.Group
+	}
 	body, err := o.body(name)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 
 // newDatabase are the flags of commands that make a database.
 type newDatabase struct {
-	Group     string   `default:"default" help:"Group that it belongs to."`
+	Group     string   `help:"Group that it belongs to. Default: that of the database that it begins as, else default."`
 	TTL       lifetime `name:"ttl" help:"Delete it after this time: 90m, 24h, 30d."`
 	OnExpiry  string   `enum:",export,drop" default:"" placeholder:"export|drop" help:"Whether the server exports it then, before it deletes it. Default: as the server does."`
 	Idle      lifetime `help:"Delete it when it was unused for this time."`
@@ -57,18 +57,21 @@ func (d *dbCreateCmd) Run(c *console, r *remote) error {
 	if d.given() && d.FromDB == "" {
 		return errors.New("--at and --revision are points in the history of --from-db, which is missing")
 	}
-	path := d.FromFile + d.FromDump // one of them is ""
-	if path != "" {
-		f, err := c.openWatched(path)
+	switch {
+	case d.FromFile != "":
+		f, err := c.openDatabase(d.FromFile)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if d.FromFile != "" {
-			o.FromFile = f
-		} else {
-			o.FromDump = f
+		o.FromFile = f
+	case d.FromDump != "":
+		f, err := c.openWatched(d.FromDump)
+		if err != nil {
+			return err
 		}
+		defer f.Close()
+		o.FromDump = f
 	}
 	if d.FromDB != "" {
 		o.Fork = &platform.Fork{Name: d.FromDB, At: d.point.point()}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"io"
 	"path/filepath"
 	"strings"
 )
@@ -22,17 +20,21 @@ func (d *dbImportCmd) Run(c *console, r *remote) error {
 		base := filepath.Base(d.File)
 		d.Name = strings.ToLower(strings.TrimSuffix(base, filepath.Ext(base)))
 	}
-	f, err := c.openWatched(d.File)
+	database, err := isDatabase(d.File)
+	if err != nil {
+		return err
+	}
+	open := c.openWatched
+	if database {
+		open = c.openDatabase
+	}
+	f, err := open(d.File)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	head := make([]byte, 16)
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
 	o := d.options()
-	if string(head) == "SQLite format 3\x00" {
+	if database {
 		o.FromFile = f
 	} else {
 		o.FromDump = f

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
@@ -52,48 +51,6 @@ func (p *progress) end() {
 	if !p.shown.IsZero() {
 		fmt.Fprint(p.screen, "\r\x1b[K")
 	}
-}
-
-// watchedFile is a file that is being uploaded.
-type watchedFile struct {
-	*os.File
-	progress *progress
-}
-
-// Read implements io.Reader.
-func (f *watchedFile) Read(b []byte) (int, error) {
-	n, err := f.File.Read(b)
-	f.progress.add(n)
-	return n, err
-}
-
-// Len returns how much is left, so that the upload's length is known.
-func (f *watchedFile) Len() int { return int(f.progress.total - f.progress.done) }
-
-// openWatched opens a file to upload. Close it.
-func (c *console) openWatched(path string) (*watchedFile, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	switch {
-	case err == nil && !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is not a file", path)
-	case err == nil && info.Size() == 0:
-		err = fmt.Errorf("%s is empty", path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &watchedFile{f, c.progress("uploading", info.Size())}, nil
-}
-
-// Close ends the upload.
-func (f *watchedFile) Close() error {
-	f.progress.end()
-	return f.File.Close()
 }
 
 // watchedWriter is where a download goes.
