@@ -79,7 +79,7 @@ func (s *Server) pullUpdates(w *recorder, r *http.Request) error {
 	case err != nil:
 		return gone(r, err)
 	}
-	return s.writePull(w, r, ans)
+	return s.writePull(w, r, ans, req.ClientRevision == "")
 }
 
 func badPull(err error) error {
@@ -128,8 +128,8 @@ const (
 )
 
 // writePull writes an answer. It is known to be whole by its length, which every
-// answer has: a client can't tell otherwise.
-func (s *Server) writePull(w *recorder, r *http.Request, ans *tenant.PageAnswer) error {
+// answer has: a client can't tell otherwise. The end of a patient one comes later.
+func (s *Server) writePull(w *recorder, r *http.Request, ans *tenant.PageAnswer, patient bool) error {
 	h := w.Header()
 	h["Content-Type"] = []string{"application/protobuf"}
 	size := len(turso.AppendHeader(nil, ans.Revision, ans.Size))
@@ -138,13 +138,13 @@ func (s *Server) writePull(w *recorder, r *http.Request, ans *tenant.PageAnswer)
 	}
 	zip := len(ans.Pages) > 0 && decodesGzip(r.Header)
 	if size <= smallPull {
-		return s.writeSmallPull(w, ans, size, zip)
+		return s.writeSmallPull(w, ans, size, zip, patient)
 	}
 	if zip && !isNear(r) {
 		body, err := ans.Gzip(r.Context())
 		if err == nil {
 			defer body.Close()
-			return writeSpool(w, body)
+			return writeSpool(w, body, patient)
 		}
 		if !errors.Is(err, tenant.ErrSpool) {
 			return gone(r, err)
@@ -157,7 +157,7 @@ func (s *Server) writePull(w *recorder, r *http.Request, ans *tenant.PageAnswer)
 }
 
 // writeSmallPull writes an answer that is put together in memory.
-func (s *Server) writeSmallPull(w *recorder, ans *tenant.PageAnswer, size int, zip bool) error {
+func (s *Server) writeSmallPull(w *recorder, ans *tenant.PageAnswer, size int, zip, patient bool) error {
 	var buf bytes.Buffer
 	if zip {
 		zips, level := &s.zips.small, gzip.DefaultCompression
@@ -176,18 +176,47 @@ func (s *Server) writeSmallPull(w *recorder, ans *tenant.PageAnswer, size int, z
 	}
 	w.Header()["Content-Length"] = []string{strconv.Itoa(buf.Len())}
 	w.WriteHeader(http.StatusOK)
+	if zip && patient {
+		return writeEnd(w, buf.Bytes())
+	}
 	return writeAll(w, buf.Bytes())
 }
 
+// gzipEnd is how many bytes of a gzip stream follow its data.
+const gzipEnd = 8
+
+// endPause is how much later than the data the end of a patient answer is sent.
+// JavaScript's client looks for data and for the end in two steps, and loses the
+// data if both come between these: it is seldom held up there for as long, also
+// on a busy machine. It is for the requests whose failure hurts: to open a file,
+// or to fetch a page in the midst of a query.
+const endPause = time.Millisecond
+
+// writeEnd writes the last part of a compressed answer.
+func writeEnd(w *recorder, b []byte) error {
+	data := max(0, len(b)-gzipEnd)
+	if err := writeAll(w, b[:data]); err != nil {
+		return err
+	}
+	if w.ctl.Flush() == nil {
+		time.Sleep(endPause)
+	}
+	return writeAll(w, b[data:])
+}
+
 // writeSpool writes an answer that was compressed before.
-func writeSpool(w *recorder, body *tenant.Spool) error {
+func writeSpool(w *recorder, body *tenant.Spool, patient bool) error {
 	h := w.Header()
 	h["Content-Encoding"] = []string{"gzip"}
 	h["Content-Length"] = []string{strconv.FormatInt(body.Size(), 10)}
 	w.WriteHeader(http.StatusOK)
+	rest := body.Size()
 	for b, err := range body.Parts {
 		if err != nil {
 			return err
+		}
+		if rest -= int64(len(b)); rest == 0 && patient {
+			return writeEnd(w, b)
 		}
 		if err := writeAll(w, b); err != nil {
 			return err

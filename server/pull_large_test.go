@@ -150,16 +150,31 @@ func TestPullLargeGivesRoomBack(t *testing.T) {
 	wait("a client that has its answer keeps room", none)
 }
 
-// steps is a ResponseWriter that keeps where each write ended.
+// steps is a ResponseWriter that keeps when each write began, and where it ended.
 type steps struct {
 	*httptest.ResponseRecorder
-	ends []int
+	ends    []int
+	times   []time.Time
+	flushed int // bytes
 }
 
 func (w *steps) Write(b []byte) (int, error) {
+	w.times = append(w.times, time.Now())
 	n, err := w.ResponseRecorder.Write(b)
 	w.ends = append(w.ends, w.Body.Len())
 	return n, err
+}
+
+func (w *steps) Flush() { w.flushed = w.Body.Len() }
+
+// pullSteps asks for pages, as JavaScript's client does.
+func (s *sqlServer) pullSteps(remote string, body []byte) *steps {
+	r := httptest.NewRequest(http.MethodPost, "/db/t/pull-updates", bytes.NewReader(body))
+	r.RemoteAddr = remote
+	r.Header.Set("User-Agent", "node")
+	w := &steps{ResponseRecorder: httptest.NewRecorder()}
+	s.srv.ServeHTTP(w, r)
+	return w
 }
 
 // TestPullIsNotWrittenMessageByMessage: JavaScript's client may lose the last
@@ -167,11 +182,7 @@ func (w *steps) Write(b []byte) (int, error) {
 func TestPullIsNotWrittenMessageByMessage(t *testing.T) {
 	s := newSQL(t, server.Config{Dev: true})
 	s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad TEXT)", large)
-	r := httptest.NewRequest(http.MethodPost, "/db/t/pull-updates", nil)
-	r.RemoteAddr = "127.0.0.1:1"
-	r.Header.Set("User-Agent", "node")
-	w := &steps{ResponseRecorder: httptest.NewRecorder()}
-	s.srv.ServeHTTP(w, r)
+	w := s.pullSteps("127.0.0.1:1", nil)
 	body := w.Body.Bytes()
 	if len(decodePages(t, body).pages) < 500 || len(w.ends) < 3 {
 		t.Fatalf("%d bytes in %d writes", len(body), len(w.ends))
@@ -184,6 +195,39 @@ func TestPullIsNotWrittenMessageByMessage(t *testing.T) {
 	for _, end := range w.ends[:len(w.ends)-1] {
 		if messages[end] {
 			t.Errorf("a write ends after %d bytes of %d, with a message", end, len(body))
+		}
+	}
+}
+
+// TestPullEndsAfterItsData: the data of a compressed answer to a client that
+// opens a file, or fetches a page, is there before its end is.
+func TestPullEndsAfterItsData(t *testing.T) {
+	for name, rows := range map[string]string{"small": "INSERT INTO t(v) VALUES ('x')", "large": large} {
+		s := newSQL(t, server.Config{Dev: true})
+		s.pipeline("", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, pad TEXT)", rows)
+		w := s.pullSteps("192.0.2.7:1", nil)
+		body, n := w.Body.Bytes(), len(w.ends)
+		if n < 2 || w.flushed != w.ends[n-2] || w.flushed == len(body) {
+			t.Fatalf("%s: writes end at %d, %d bytes are flushed", name, w.ends, w.flushed)
+		}
+		if d := w.times[n-1].Sub(w.times[n-2]); d < time.Millisecond {
+			t.Errorf("%s: the end comes %v after the data", name, d)
+		}
+		early, err := gzip.NewReader(bytes.NewReader(body[:w.flushed]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(early)
+		if err == nil || len(data) == 0 {
+			t.Fatalf("%s: %d bytes, %v", name, len(data), err)
+		}
+		p := decodePages(t, data)
+		if p.size == 0 || uint64(len(p.pages)) != p.size {
+			t.Errorf("%s: %d pages of %d are there before the end", name, len(p.pages), p.size)
+		}
+		s.pipeline("", "UPDATE t SET v = 'y'")
+		if w := s.pullSteps("192.0.2.7:1", str(3, p.revision)); w.flushed != 0 {
+			t.Errorf("%s: a pull of news is kept waiting", name)
 		}
 	}
 }
