@@ -32,6 +32,31 @@ const pulled = async (server) => Number((await (await fetch(`${server.url}/metri
 const sum = 'SELECT count(*), sum(length(x)), max(x) FROM big';
 
 describe('faults', () => {
+  // An empty answer is what the client believes to have, when it loses one.
+  scenario('an answer that the client loses: it fails, and the next time works', async (f) => {
+    await f.sql('CREATE TABLE t(x TEXT)', "INSERT INTO t VALUES ('first')");
+    let lose = true;
+    const opts = {
+      path: join(f.dir, 'a.db'),
+      url: f.url,
+      clientName: 'a',
+      fetch: async (url, init) => {
+        const answer = await fetch(url, init);
+        const body = await answer.arrayBuffer();
+        return new Response(lose ? new Uint8Array() : body, { status: answer.status });
+      },
+    };
+    await assert.rejects(connect(opts), /no header returned in the pull-updates protobuf call/);
+    lose = false;
+    const a = await connect(opts);
+    f.clients.push(a);
+    await f.sql("INSERT INTO t VALUES ('server')");
+    await a.exec("INSERT INTO t VALUES ('client')");
+    lose = true;
+    await assert.rejects(a.pull(), /no header returned in the pull-updates protobuf call/);
+    lose = false;
+    assert.deepEqual(await f.settle('SELECT x FROM t ORDER BY x'), [['client'], ['first'], ['server']]);
+  });
   scenario('the server is killed: what it answered is there, clients go on', async (f) => {
     const [a, b] = await f.two(['CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, x TEXT)']);
     await b.exec("INSERT INTO t(x) VALUES ('b')");
