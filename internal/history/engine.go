@@ -16,8 +16,8 @@ import (
 const blockSize = 16 << 10
 
 // engineOptions keeps the engine small in memory and spells out what would be
-// surprising if it changed with a version.
-func engineOptions(o Options, failed func(error)) *pebble.Options {
+// surprising if it changed with a version. slow is the pace of compactions.
+func engineOptions(o Options, slow *pace, failed func(error)) *pebble.Options {
 	po := &pebble.Options{
 		FS:                          o.FS,
 		CacheSize:                   o.CacheBytes + 2*o.MemTableBytes, // it reserves room for memtables
@@ -39,7 +39,6 @@ func engineOptions(o Options, failed func(error)) *pebble.Options {
 	}
 	// What a flush writes is soon written again.
 	po.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
-	slow := &pace{rate: o.CompactRate}
 	if o.CompactRate > 0 {
 		po.FS = throttledFS{o.FS, slow}
 	}

@@ -20,6 +20,7 @@ type Pebble struct {
 	commit *committer
 	reaper *reaper
 	images *lastImages
+	slow   *pace
 
 	names keyLocks[DBID]   // who creates or deletes a name; taken before ids
 	ids   keyLocks[uint64] // who changes what forks of a database rely on
@@ -47,13 +48,14 @@ func Open(o Options) (*Pebble, error) {
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, err)
 	}
 	grouping := &group{}
-	eo := engineOptions(o, grouping.failed)
+	slow := &pace{rate: o.CompactRate}
+	eo := engineOptions(o, slow, grouping.failed)
 	eo.WALMinSyncInterval = grouping.pause
 	db, err := pebble.Open(o.Dir, eo)
 	if err != nil {
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, engineErr(err))
 	}
-	p := &Pebble{opt: o, db: db, table: newTable(o.Handles), images: newLastImages(o.ImageBytes), stop: make(chan struct{})}
+	p := &Pebble{opt: o, db: db, table: newTable(o.Handles), images: newLastImages(o.ImageBytes), slow: slow, stop: make(chan struct{})}
 	if err := p.loadNextID(); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("history: open %s: %w", o.Dir, err)
@@ -91,6 +93,7 @@ func (p *Pebble) Err() error { return p.commit.dead() }
 func (p *Pebble) Close() error {
 	p.closeOnce.Do(func() {
 		close(p.stop)
+		p.slow.closed.Store(true)
 		p.reaper.close()
 		p.table.close()
 		p.commit.close()

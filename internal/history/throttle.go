@@ -13,7 +13,7 @@ import (
 const compacting vfs.DiskWriteCategory = "pebble-compaction"
 
 // throttledFS is a file system on which compactions write no faster than a rate,
-// unless the engine makes writers wait for them.
+// unless the engine makes writers wait for them, or is being closed.
 type throttledFS struct {
 	vfs.FS
 	pace *pace
@@ -43,6 +43,7 @@ func (f throttledFile) Write(p []byte) (int, error) {
 type pace struct {
 	rate   int64       // bytes per second
 	urgent atomic.Bool // writers wait
+	closed atomic.Bool // whoever closes the store does
 
 	mu   sync.Mutex
 	next time.Time // when what was written so far has had its time
@@ -50,7 +51,7 @@ type pace struct {
 
 // wait waits until n bytes may be written.
 func (p *pace) wait(n int) {
-	if p.urgent.Load() {
+	if p.hurries() {
 		return
 	}
 	p.mu.Lock()
@@ -61,10 +62,13 @@ func (p *pace) wait(n int) {
 	d := p.next.Sub(now)
 	p.next = p.next.Add(time.Duration(float64(n) / float64(p.rate) * float64(time.Second)))
 	p.mu.Unlock()
-	for ; d > 0 && !p.urgent.Load(); d -= paceStep {
+	for ; d > 0 && !p.hurries(); d -= paceStep {
 		time.Sleep(min(d, paceStep))
 	}
 }
+
+// hurries reports whether somebody waits for what is being written.
+func (p *pace) hurries() bool { return p.urgent.Load() || p.closed.Load() }
 
 // paceStep bounds how long a compaction goes on waiting when writers begin to.
 const paceStep = 20 * time.Millisecond
