@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -35,17 +37,23 @@ func retain(ctx context.Context, m *tenant.Manager, keep time.Duration, log *slo
 	}
 }
 
+// retainOnce looks at all databases. One that fails doesn't keep the others; the
+// first error is returned.
 func retainOnce(ctx context.Context, m *tenant.Manager, keep time.Duration) error {
+	var failed error
 	after := ""
 	for {
 		names, err := m.List(ctx, after, 256)
 		if err != nil || len(names) == 0 {
-			return err
+			return cmp.Or(failed, err)
 		}
 		for _, name := range names {
 			began := time.Now()
-			if err := m.Retain(ctx, name, began.Add(-keep)); err != nil {
-				return err
+			if err := m.Retain(ctx, name, began.Add(-keep)); err != nil && failed == nil {
+				failed = fmt.Errorf("%s: %w", name, err)
+			}
+			if ctx.Err() != nil {
+				return failed
 			}
 			if took := time.Since(began); took > time.Millisecond && !pause(ctx, (retentionShare-1)*took) {
 				return nil

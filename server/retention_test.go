@@ -1,11 +1,17 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/tenant"
 )
 
 // TestRetention: old revisions are dropped in the background, the newest stays.
@@ -42,4 +48,52 @@ func TestRetention(t *testing.T) {
 	}
 	sql("INSERT INTO t VALUES (1)")
 	sql("SELECT count(*) FROM t")
+}
+
+// damaged is a history in which one database can't be cut.
+type damaged struct{ history.Store }
+
+func (d damaged) Retain(ctx context.Context, id history.DBID, horizon uint64) error {
+	if id == "b" {
+		return history.ErrCorrupt
+	}
+	return d.Store.Retain(ctx, id, horizon)
+}
+
+// TestRetentionGoesOn: a database whose old revisions can't be dropped doesn't keep
+// those of others.
+func TestRetentionGoesOn(t *testing.T) {
+	store, err := history.Open(history.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := tenant.New(tenant.Config{Store: damaged{store}, CacheDir: filepath.Join(t.TempDir(), "cache")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(m.Close(context.Background()), store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range []string{"a", "b", "c"} {
+		s := m.Session(name, tenant.SessionConfig{Write: true, Create: true})
+		for _, q := range []string{"CREATE TABLE t(x)", "INSERT INTO t VALUES (1)"} {
+			if _, err := s.Run(t.Context(), &tenant.Query{SQL: q}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(5 * time.Millisecond) // the history tells milliseconds
+	if err := retainOnce(t.Context(), m, time.Millisecond); !errors.Is(err, history.ErrCorrupt) {
+		t.Error(err)
+	}
+	for name, want := range map[string]uint64{"a": 2, "c": 2} {
+		if f, err := m.Facts(t.Context(), name); err != nil || f.Oldest != want {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
 }
