@@ -36,6 +36,9 @@ func (s *Store) CreateAPIToken(ctx context.Context, t APIToken) (APIToken, Token
 	t.Created = s.now()
 	secret, hash := newSecret(apiTokenPrefix)
 	err := s.update(ctx, func(x *tx) error {
+		if _, err := exec(x.Conn, "DELETE FROM api_tokens WHERE username = ? AND name = ? AND expires > 0 AND expires <= ?", t.Username, t.Name, t.Created); err != nil {
+			return err // of one that has ended
+		}
 		_, err := exec(x.Conn, "INSERT INTO api_tokens (id, username, name, org, hash, created, expires) VALUES (?, ?, ?, nullif(?, ''), ?, ?, ?)",
 			t.ID, t.Username, t.Name, t.Org, hash, t.Created, t.Expires)
 		return kind(err, "organization "+t.Org)

@@ -45,6 +45,11 @@ func TestBounds(t *testing.T) {
 		{422, post, "/v1/databases/a/auth/tokens?subject=" + strings.Repeat("x", 10_000), nil},
 		{422, post, "/v1/databases/a/auth/tokens", object{"fine_grained_permissions": []object{{"t": []string{huge[:60_000]}, "a": []string{"data_read"}}}}},
 		{422, post, "/v1/groups/default/auth/tokens?subject=" + strings.Repeat("x", 10_000), nil},
+		{400, post, "/v1/auth/api-tokens/a%00b", nil},
+		{400, post, "/v1/auth/api-tokens/a%E2%80%AEb", nil}, // U+202E
+		{400, post, "/v1/auth/api-tokens/%ff", nil},
+		{400, post, "/v1/organizations", object{"slug": "o", "name": "a\x00b"}},
+		{400, patch, "/v1/organizations/default", object{"name": "a\u202eb"}},
 		{413, post, "/v1/databases", strings.Repeat(" ", maxBody+1)},
 	} {
 		if a := f.want(t, c.status, owner, c.method, c.path, c.body); len(a.body) > 1000 {
@@ -52,6 +57,7 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	f.want(t, 200, owner, patch, "/v1/organizations/default", object{"name": "Bücher & Söhne"})
+	f.want(t, 200, owner, post, "/v1/auth/api-tokens/B%C3%BCcher%20%26%20S%C3%B6hne", nil)
 	f.want(t, 200, owner, post, "/v1/members", object{"member": "zoë", "email": "zoe@example.com"})
 	f.want(t, 200, owner, post, "/v1/databases/a/auth/tokens?subject="+strings.Repeat("x", 1000), nil)
 	for _, e := range f.log(t, catalog.DefaultOrg) {

@@ -69,8 +69,8 @@ func (a *API) createOrg(c *call) (any, error) {
 }
 
 func checkOrgName(name string) error {
-	if len(name) > maxText {
-		return fail(http.StatusBadRequest, "the name of an organization has at most %d bytes", maxText)
+	if len(name) > maxText || !visible(name) {
+		return fail(http.StatusBadRequest, "the name of an organization has at most %d bytes, all of them to be seen", maxText)
 	}
 	return nil
 }

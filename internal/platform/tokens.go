@@ -227,8 +227,8 @@ func (a *API) createAPIToken(c *call) (any, error) {
 	if t.Org, err = c.tokenOrg(); err != nil {
 		return nil, err
 	}
-	if len(t.Name) > 128 {
-		return nil, fail(http.StatusBadRequest, "the name of an API token has at most 128 bytes")
+	if len(t.Name) > 128 || !visible(t.Name) {
+		return nil, fail(http.StatusBadRequest, "the name of an API token has at most 128 bytes, all of them to be seen")
 	}
 	switch {
 	case life > 0:

@@ -98,7 +98,12 @@ const (
 
 // printable reports whether a text has no spaces, and nothing that isn't seen.
 func printable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) })
+	return visible(s) && !strings.ContainsFunc(s, unicode.IsSpace)
+}
+
+// visible is printable with spaces.
+func visible(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
 }
 
 func badLifetime(s string) error {
