@@ -34,7 +34,7 @@ func (m *Manager) Export(ctx context.Context, name string, generation uint32) (s
 	if head.DBSize == 0 && generation > 0 {
 		return history.PageSize, func(yield func([]byte, error) bool) { yield(turso.EmptyPage(), nil) }, nil
 	}
-	size, file, err := m.export(ctx, name, head)
+	size, file, err := m.export(ctx, name, head, generation == 0)
 	if generation == 0 || err != nil {
 		return size, file, err
 	}

@@ -237,6 +237,10 @@ func (f *frameReader) commit(ctx context.Context, c *history.Commit) error {
 	if lo >= hi {
 		return nil
 	}
+	clearer, err := f.m.clearer(ctx, f.id, c.Head())
+	if err != nil {
+		return err
+	}
 	no := first + lo
 	for p, err := range f.m.cfg.Store.Pages(ctx, f.id, c.Seq, pages[lo:hi]...) {
 		if err != nil {
@@ -253,8 +257,9 @@ func (f *frameReader) commit(ctx context.Context, c *history.Commit) error {
 		f.out = binary.BigEndian.AppendUint32(f.out, size)
 		f.out = append(f.out, make([]byte, frameHeader-8)...) // the client makes salts and checksums
 		f.out = append(f.out, p.Data...)
-		if p.No == 1 {
-			markWAL(f.out[len(f.out)-history.PageSize:])
+		page := f.out[len(f.out)-history.PageSize:]
+		if clearer.Clear(page, p.No); p.No == 1 {
+			markWAL(page)
 		}
 		no++
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/agentdb/agentdb/internal/history"
+	"github.com/agentdb/agentdb/internal/turso"
 )
 
 // Facts are what a database's owner may want to know of it.
@@ -70,24 +71,37 @@ func (m *Manager) ExportAt(ctx context.Context, name string, revision uint64) (i
 	if err != nil {
 		return 0, nil, revisionErr(err)
 	}
-	return m.export(ctx, name, head)
+	return m.export(ctx, name, head, true)
 }
 
-// export returns a database's file, without what is nobody's but the server's.
-func (m *Manager) export(ctx context.Context, name string, head history.Head) (int64, iter.Seq2[[]byte, error], error) {
-	u, err := m.unmark(ctx, history.DBID(name), head)
+// export returns a database's file, without what is nobody's but the server's, and
+// without what was deleted: unless it is for ever, pages that hold nothing stay.
+func (m *Manager) export(ctx context.Context, name string, head history.Head, forever bool) (int64, iter.Seq2[[]byte, error], error) {
+	id := history.DBID(name)
+	u, err := m.unmark(ctx, id, head)
 	if err != nil {
 		return 0, nil, err
 	}
-	return int64(u.size) * history.PageSize, m.file(ctx, name, head, u), nil
+	img := &turso.Image{Page: func(no uint32) ([]byte, error) {
+		if p := u.pages[no]; p != nil {
+			return p, nil
+		}
+		return m.cfg.Store.Page(ctx, id, no, head.Seq)
+	}}
+	clearer, err := img.Clearer(u.size, forever)
+	if err != nil {
+		return 0, nil, translate(err)
+	}
+	return int64(u.size) * history.PageSize, m.file(ctx, name, head, u, clearer), nil
 }
 
 // file yields a database's pages, those in u in the place of its own.
-func (m *Manager) file(ctx context.Context, name string, head history.Head, u *unmarked) iter.Seq2[[]byte, error] {
+func (m *Manager) file(ctx context.Context, name string, head history.Head, u *unmarked, clearer *turso.Clearer) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		if head.DBSize == 0 {
 			return
 		}
+		var buf []byte
 		for p, err := range m.pages(ctx, history.DBID(name), head) {
 			if err == nil && p.No > u.size {
 				return
@@ -95,7 +109,11 @@ func (m *Manager) file(ctx context.Context, name string, head history.Head, u *u
 			if other := u.pages[p.No]; other != nil {
 				p.Data = other
 			}
-			if !yield(p.Data, translate(err)) || err != nil {
+			if err == nil {
+				buf = append(buf[:0], p.Data...)
+				clearer.Clear(buf, p.No)
+			}
+			if !yield(buf, translate(err)) || err != nil {
 				return
 			}
 		}

@@ -106,6 +106,14 @@ func (d *database) pack(ctx context.Context, head history.Head, view *chunkView,
 			c.pages.b = append(c.pages.b, p.Data...)
 		}
 	}
+	clearer, err := d.m.clearer(ctx, d.id(), head)
+	if err != nil {
+		c.err = err
+		return
+	}
+	for i := range len(c.pages.b) / wire.PageSize {
+		clearer.Clear(c.pages.b[i*wire.PageSize:(i+1)*wire.PageSize], c.first+uint32(i))
+	}
 	c.msg.b = wire.AppendPages(c.msg.b[:0], c.first, c.pages.b)
 	pageBuffers.Put(c.pages)
 	c.pages = nil

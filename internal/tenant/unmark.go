@@ -75,6 +75,13 @@ func (m *Manager) dropMarks(img *sqlite.Image) error {
 	return errors.Join(err, conn.Close())
 }
 
+// clearer clears pages of a database at a revision, those that hold something.
+func (m *Manager) clearer(ctx context.Context, id history.DBID, head history.Head) (*turso.Clearer, error) {
+	img := &turso.Image{Page: func(no uint32) ([]byte, error) { return m.cfg.Store.Page(ctx, id, no, head.Seq) }}
+	c, err := img.Clearer(head.DBSize, false)
+	return c, translate(err)
+}
+
 // unmarkAt is unmark for the state after so many commits.
 func (m *Manager) unmarkAt(ctx context.Context, id history.DBID, seq uint64) (*unmarked, error) {
 	if seq == 0 {

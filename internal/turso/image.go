@@ -32,6 +32,7 @@ const (
 	headerSize     = 100
 	offPageSize    = 16
 	offReserved    = 20
+	offFreelist    = 32
 	offAutoVacuum  = 52
 	offEncoding    = 56
 	encodingUTF8   = 1
