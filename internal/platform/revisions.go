@@ -34,7 +34,7 @@ func (a *API) revision(ctx context.Context, name string, p point, otherwise uint
 		}
 		at, err := a.cfg.Databases.RevisionAt(ctx, name, t)
 		if errors.Is(err, tenant.ErrRevision) {
-			err = fail(http.StatusUnprocessableEntity, "the database was made after %s, or keeps nothing that is as old", t.UTC().Format(time.RFC3339))
+			err = fail(http.StatusUnprocessableEntity, "the database had no revision at %s, or keeps it no more", t.UTC().Format(time.RFC3339))
 		}
 		return at, err
 	}
