@@ -72,6 +72,7 @@ func (l *limitFlags) limits() server.Limits {
 func (s *serveCmd) Run(c *console) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	defer tuneRuntime()()
 	// Listening first: a second server on the port learns of it before it
 	// waits for the data directory.
 	ln, err := net.Listen("tcp", s.Listen)
