@@ -20,14 +20,15 @@ type Group struct {
 	Protected bool     // can't be deleted
 	Epoch     int64    // what tokens of the group carry
 	Created   time.Time
+	Rotated   time.Time // tokens of other issuers before it are void
 }
 
-const groupColumns = "org, name, id, locations, protected, epoch, created"
+const groupColumns = "org, name, id, locations, protected, epoch, created, rotated"
 
 func scanGroup(st *sqlite.Stmt) Group {
 	return Group{
 		Org: st.ColumnText(0), Name: st.ColumnText(1), ID: st.ColumnText(2), Locations: strings.Fields(st.ColumnText(3)),
-		Protected: st.ColumnInt64(4) != 0, Epoch: st.ColumnInt64(5), Created: fromMillis(st.ColumnInt64(6)),
+		Protected: st.ColumnInt64(4) != 0, Epoch: st.ColumnInt64(5), Created: fromMillis(st.ColumnInt64(6)), Rotated: fromMillis(st.ColumnInt64(7)),
 	}
 }
 
@@ -45,8 +46,8 @@ func (t *tx) insertGroup(g Group) (epoch int64, err error) {
 	if epoch, err = t.nextEpoch(); err != nil {
 		return 0, err
 	}
-	_, err = exec(t.Conn, "INSERT INTO groups ("+groupColumns+") VALUES (?, ?, ?, ?, ?, ?, ?)",
-		g.Org, g.Name, g.ID, strings.Join(g.Locations, " "), g.Protected, epoch, g.Created)
+	_, err = exec(t.Conn, "INSERT INTO groups ("+groupColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		g.Org, g.Name, g.ID, strings.Join(g.Locations, " "), g.Protected, epoch, g.Created, g.Rotated)
 	return epoch, kind(err, "organization "+g.Org)
 }
 
@@ -92,7 +93,7 @@ func (s *Store) RotateGroup(ctx context.Context, org, name string) error {
 		if err != nil {
 			return err
 		}
-		n, err := exec(t.Conn, "UPDATE groups SET epoch = ? WHERE org = ? AND name = ?", epoch, org, name)
+		n, err := exec(t.Conn, "UPDATE groups SET epoch = ?, rotated = ? WHERE org = ? AND name = ?", epoch, s.now(), org, name)
 		if err := found(n, err); err != nil {
 			return err
 		}

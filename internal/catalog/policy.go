@@ -18,8 +18,9 @@ const everything = "*"
 // Policy is what every request on a database has to know.
 type Policy struct {
 	Database
-	GroupEpoch int64
-	Known      bool // false: the catalog has no such database, and all else is zero
+	GroupEpoch   int64
+	GroupRotated time.Time
+	Known        bool // false: the catalog has no such database, and all else is zero
 }
 
 // policies caches policies by name.
@@ -73,7 +74,7 @@ func (s *Store) Policy(name string) (*Policy, error) {
 			return err
 		}
 		g, err := group(c, d.Org, d.Group)
-		p.Database, p.GroupEpoch, p.Known = d, g.Epoch, true
+		p.Database, p.GroupEpoch, p.GroupRotated, p.Known = d, g.Epoch, g.Rotated, true
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {

@@ -92,6 +92,8 @@ ALTER TABLE databases ADD COLUMN on_expiry TEXT NOT NULL DEFAULT '';
 `, `
 ALTER TABLE api_tokens ADD COLUMN org TEXT REFERENCES orgs ON DELETE CASCADE;
 CREATE INDEX api_tokens_org ON api_tokens (org);
+`, `
+ALTER TABLE groups ADD COLUMN rotated INTEGER NOT NULL DEFAULT 0;
 `}
 
 // Store is what the server knows of its databases beside their contents:

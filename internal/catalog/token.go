@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,16 +67,17 @@ func (c Claims) For(database string, p *Policy) error {
 	if p == nil {
 		p = &Policy{}
 	}
-	epoch := p.Epoch
+	epoch, rotated := p.Epoch, p.Rotated
 	switch {
 	case c.Group != "" && (!p.Known || c.Org != p.Org || c.Group != p.Group):
 		return ErrOther
 	case c.Group != "":
-		epoch = p.GroupEpoch
+		epoch, rotated = p.GroupEpoch, p.GroupRotated
 	case c.Database != database && c.Database != AnyDatabase:
 		return ErrOther
-	case c.Epoch == 0: // made without the catalog
-		if !p.Rotated.IsZero() && !c.Issued.After(p.Rotated) {
+	}
+	if c.Epoch == 0 { // made without the catalog
+		if !rotated.IsZero() && !c.Issued.After(rotated) {
 			return ErrVoid
 		}
 		return nil
@@ -96,6 +99,31 @@ type payload struct {
 	// Tables are permissions, such as "tasks:data_read,data_add".
 	Tables []string `json:"t,omitempty"`
 	jwt.RegisteredClaims
+	// Instead of the registered one, which has whole seconds: a token must not
+	// seem to be older than the rotation before it.
+	Issued *instant `json:"iat,omitempty"`
+}
+
+// instant is a time as seconds since 1970, with or without a fraction.
+type instant struct{ time.Time }
+
+// MarshalJSON implements json.Marshaler.
+func (t instant) MarshalJSON() ([]byte, error) {
+	ms := t.UnixMilli()
+	if ms%1000 == 0 {
+		return strconv.AppendInt(nil, ms/1000, 10), nil
+	}
+	return strconv.AppendFloat(nil, float64(ms)/1000, 'f', 3, 64), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *instant) UnmarshalJSON(b []byte) error {
+	s, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || !(math.Abs(s) < 1<<40) {
+		return fmt.Errorf("%s is no time", b)
+	}
+	t.Time = time.UnixMilli(int64(math.Round(s * 1000)))
+	return nil
 }
 
 // Sign makes a token.
@@ -114,7 +142,10 @@ func (k *Key) Sign(c Claims) (Token, error) {
 		c.Issued = time.Now()
 	}
 	p := &payload{Database: c.Database, Org: c.Org, Group: c.Group, Epoch: c.Epoch, Access: c.Access.String(), Tables: c.Permissions()}
-	p.ID, p.Subject, p.IssuedAt = c.ID, c.Subject, jwt.NewNumericDate(c.Issued)
+	p.ID, p.Subject, p.Issued = c.ID, c.Subject, &instant{c.Issued}
+	if c.Epoch != 0 { // its time matters to nobody, and every request carries it
+		p.Issued.Time = c.Issued.Truncate(time.Second)
+	}
 	if !c.Expires.IsZero() {
 		p.ExpiresAt = jwt.NewNumericDate(c.Expires)
 	}
@@ -136,8 +167,8 @@ func (p *payload) claims() (Claims, error) {
 		return Claims{}, fmt.Errorf("%w: no database or no access in it", ErrToken)
 	}
 	c := Claims{ID: p.ID, Subject: p.Subject, Database: p.Database, Org: p.Org, Group: p.Group, Epoch: p.Epoch, Access: a, Tables: strings.Join(p.Tables, "\n")}
-	if p.IssuedAt != nil {
-		c.Issued = p.IssuedAt.Time
+	if p.Issued != nil {
+		c.Issued = p.Issued.Time
 	}
 	if p.ExpiresAt != nil {
 		c.Expires = p.ExpiresAt.Time
