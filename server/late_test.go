@@ -135,3 +135,27 @@ func TestRevokedWhileSending(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedBeforeItsBody: a client that waits to be told to go on with its body
+// (Expect: 100-continue), as curl does, is refused without it.
+func TestRefusedBeforeItsBody(t *testing.T) {
+	c := newCloud(t, Config{})
+	for _, path := range []string{"/v1/databases", "/v1/databases/dumps", "/db/a/v2/pipeline", "/db/a/sync", "/v1/nothing"} {
+		conn, err := net.Dial("tcp", c.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\nContent-Type: %s\r\nExpect: 100-continue\r\nContent-Length: 90000000\r\n\r\n", path, wire.ContentType)
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		res.Body.Close()
+		if res.StatusCode < 400 {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+}

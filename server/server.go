@@ -208,6 +208,9 @@ func (s *Server) platform(w *recorder, r *http.Request) error {
 		_ = w.ctl.SetReadDeadline(time.Time{})
 	}
 	body := r.Body
+	// In a copy: net/http reads on from a body that it doesn't know, even if the
+	// client waits to be told to send it.
+	r = r.WithContext(r.Context())
 	r.Body = &patientBody{ReadCloser: body, s: s, w: w}
 	w.upload = r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength >= unreadBody) && r.Header.Get("Expect") == "" && w.ctl.EnableFullDuplex() == nil
 	s.api.ServeHTTP(w, r)
