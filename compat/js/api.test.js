@@ -173,7 +173,7 @@ describe('databases', () => {
     assert.deepEqual(await read('fork2'), ['after', 'before']);
     await refuses('fork1', jwt, 403);
     await assert.rejects(turso.databases.create('fork3', { seed: { type: 'database', name: 'nothing' } }), refused(404, /nothing/));
-    await assert.rejects(turso.databases.create('fork3', { seed: { type: 'database', name: 'past', timestamp: '2001-01-01T00:00:00Z' } }), refused(422, /made after 2001-01-01/));
+    await assert.rejects(turso.databases.create('fork3', { seed: { type: 'database', name: 'past', timestamp: '2001-01-01T00:00:00Z' } }), refused(422, /no revision at 2001-01-01/));
   });
   test('create from a dump', async () => {
     const form = new FormData();
