@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -156,6 +157,40 @@ func TestRefusedBeforeItsBody(t *testing.T) {
 		res.Body.Close()
 		if res.StatusCode < 400 {
 			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+}
+
+// TestGoneIsNoError: a client that leaves in the middle of a download is no error
+// of the server's.
+func TestGoneIsNoError(t *testing.T) {
+	var logged syncWriter
+	c := newCloud(t, Config{Logger: logTo(&logged, slog.LevelInfo)})
+	token := c.create(t, "a")
+	if status, body := c.sql(t, token, "a", "", "CREATE TABLE t(x)", "INSERT INTO t VALUES (randomblob(40000000))"); status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	for path, token := range map[string]string{"/v1/databases/a/export": c.token, "/db/a/export": token} {
+		conn, err := net.Dial("tcp", c.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", path, token)
+		if _, err := io.ReadFull(conn, make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			l := logged.String()
+			if strings.Contains(l, "path="+path) {
+				if strings.Contains(l, "level=ERROR") {
+					t.Errorf("%s", l)
+				}
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s is not in the log:\n%s", path, l)
+			}
 		}
 	}
 }

@@ -165,7 +165,7 @@ func (s *Server) record(w *recorder, r *http.Request, id string, took time.Durat
 	s.metrics.observe(w, took)
 	level := slog.LevelInfo
 	switch {
-	case w.err != nil && asProblem(w.err).code == CodeInternal && w.status != statusGone:
+	case w.err != nil && asProblem(w.err).code == CodeInternal && !errors.Is(w.err, errGone):
 		level = slog.LevelError
 	case w.route != "sync" && w.route != "poll" && w.route != "sql" && w.route != "socket" && w.route != "pages" && w.err == nil:
 		level = slog.LevelDebug // probes of the machinery

@@ -107,6 +107,9 @@ func (a *API) exportDatabase(c *call) (any, error) {
 		return nil, nil
 	}
 	for b, err := range parts {
+		if err != nil && !errors.Is(err, tenant.ErrNotFound) && c.Context().Err() == nil {
+			a.cfg.Logger.ErrorContext(c.Context(), "platform: export", "database", d.Name, "err", err)
+		}
 		if err == nil {
 			_, err = c.w.Write(b)
 		}

@@ -40,7 +40,7 @@ func (m *Manager) pages(ctx context.Context, id history.DBID, head history.Head,
 				}
 				same = true
 			}
-			if !yield(p, err) || err != nil {
+			if !yield(p, translate(err)) || err != nil {
 				return
 			}
 		}
