@@ -172,6 +172,7 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 			}
 			if m := x.moving(e); m != nil {
 				x.inVain(m)
+				x.lostInVain(m, e)
 				e.vain = true
 			}
 			if err := x.reject(e, kind, why, nil); err != nil {

@@ -396,6 +396,7 @@ func (x *Executor) seed(id uint64, op int, e *Event, r wire.OpResult) {
 	switch m := x.moving(e); {
 	case e.Op == OpUpdate && r.Code == wire.OpRejected:
 		x.inVain(m)
+		x.lostInVain(m, e)
 	case e.Op == OpUpdate:
 		x.done(m, x.went.final(k, id, op))
 		if at != k {

@@ -18,6 +18,7 @@ type move struct {
 	oldKey, newKey string // of one with a natural key
 	old, new       rowKey
 	vain           bool // the author's row kept its key, and the new one is another's
+	lost           bool // the new one is none: the row has only its id then, from
 }
 
 // natural reports whether an event's row is found by its natural key.
@@ -52,6 +53,7 @@ func (x *Executor) moving(e *Event) *move {
 		return nil
 	}
 	m.oldKey, m.newKey = keyText(e.Table, m.old), keyText(e.Table, m.new)
+	m.from, m.lost = idKey{e.Table.Name, e.RowID}, e.losesKey() && !e.Table.NoRowid
 	return m
 }
 
@@ -59,7 +61,7 @@ func (x *Executor) moving(e *Event) *move {
 // means the one that still has the old.
 func (x *Executor) inVain(m *move) {
 	switch {
-	case m == nil || m.vain:
+	case m == nil || m.vain || m.lost:
 	case m.old == nil:
 		x.setTo(m.to, x.resolve(m.from.table, m.from.id))
 	default:
@@ -69,6 +71,22 @@ func (x *Executor) inVain(m *move) {
 		}
 		x.keys[m.newKey] = old
 	}
+}
+
+// lostInVain is inVain for an update that was to take its row's key away: who means
+// the row by its id alone means the one that has the key, if there is one.
+func (x *Executor) lostInVain(m *move, e *Event) {
+	if m == nil || !m.lost {
+		return
+	}
+	at, was := placeholder(m.from.id), *e
+	was.Old = slices.Clone(e.Old)
+	if r := x.cap.schema.find(e.Table.Name); r != nil && r.natural(&was) && x.findMoved(&was) {
+		if cur, err := x.find(r, &was, was.Old, was.RowID); err == nil && cur != nil {
+			at = cur.rowid
+		}
+	}
+	x.setTo(m.from, at)
 }
 
 // done notes that it did. The row has the id now.
@@ -110,6 +128,7 @@ func (x *Executor) move(r *relation, e *Event) error {
 	}
 	if e.vain = m != nil && x.rejected(); e.vain {
 		x.inVain(m)
+		x.lostInVain(m, e)
 	} else {
 		x.done(m, e.NewRowID)
 	}

@@ -183,6 +183,9 @@ func (n *Renumbering) outcome(e *Event, r wire.OpResult) {
 	case r.Code == wire.OpRejected && e.again:
 	case r.Code == wire.OpRejected && e.Op == OpInsert:
 		n.refused[k] = true
+	case r.Code == wire.OpRejected && e.losesKey() && !e.byRowid() && !follows:
+		n.moves[k] = placeholder(k.id) // it has only its id here, which may be another's there
+		n.x.setTo(k, n.moves[k])
 	case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !follows && !e.vain:
 		n.moves[k] = n.x.resolve(e.Table.Name, e.RowID)
 	}

@@ -68,6 +68,63 @@ func TestKeyLostAtUsedNumber(t *testing.T) {
 	want(t, "its own", fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t")), "[2pchanged]")
 }
 
+// TestKeyLostInVain takes the key from a row, so that its number is its only name,
+// while others have deleted the row, or while something else stands against it:
+// what is said of it later must not reach the row that has its number there.
+func TestKeyLostInVain(t *testing.T) {
+	for _, mode := range []agentdb.SyncMode{agentdb.SyncFull, agentdb.SyncPush} {
+		for i := range 8 {
+			gone, ddl, lost := i&1 > 0, i&2 > 0, i&4 > 0
+			t.Run(fmt.Sprint(mode, " gone=", gone, " ddl=", ddl, " lost=", lost), func(t *testing.T) { testKeyLostInVain(t, mode, gone, ddl, lost) })
+		}
+	}
+}
+
+func testKeyLostInVain(t *testing.T, mode agentdb.SyncMode, gone, ddl, lost bool) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", mode)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT, u INTEGER UNIQUE)")
+	}
+	rows := "[1a-]"
+	if !gone {
+		rows = "[1a- 2pchanged, late]"
+		a.exec("INSERT INTO t VALUES (NULL, 'a', '-', NULL)")
+		a.sync()
+	}
+	if ddl { // it can't be undone
+		p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+	}
+	p.exec("INSERT INTO t VALUES ('p', 'p', '-', NULL)")
+	if lost {
+		p.proxy.do(fault{kind: faultDropAnswer})
+		p.fails()
+	} else {
+		p.sync()
+	}
+	a.sync()
+	if gone {
+		a.exec("DELETE FROM t")
+		a.exec("INSERT INTO t (rowid, tok, v) VALUES (1, 'a', '-')")
+	}
+	a.exec("UPDATE t SET u = 1 WHERE tok = 'a'")
+	a.sync()
+	if ddl {
+		p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+	}
+	p.exec("UPDATE t SET k = NULL, u = 1 WHERE tok = 'p'")
+	p.exec("UPDATE t SET v = 'changed' WHERE tok = 'p'")
+	p.sync()
+	p.exec("UPDATE t SET v = v || ', late' WHERE tok = 'p'")
+	p.sync()
+	a.sync()
+	if !gone && ddl && mode == agentdb.SyncPush { // the row has no key here any more, and what is said of it is recorded
+		rows = "[1a- 2pchanged]"
+		want(t, "recorded", get[int](t, a.DB, "SELECT count(*) FROM agentdb_conflicts WHERE losing LIKE '%late%'"), 1)
+	}
+	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), rows)
+}
+
 // TestPushAfterMove inserts at a push replica a number that another row had on
 // the server, and goes on with that row.
 func TestPushAfterMove(t *testing.T) {
