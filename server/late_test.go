@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -192,5 +193,11 @@ func TestGoneIsNoError(t *testing.T) {
 				t.Fatalf("%s is not in the log:\n%s", path, l)
 			}
 		}
+	}
+	// Nor does it keep the server from being closed.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Error(err)
 	}
 }

@@ -97,7 +97,7 @@ func (p *Pebble) Metas(ctx context.Context, id DBID, prefix, from string) iter.S
 	}
 }
 
-func (p *Pebble) metas(ctx context.Context, id DBID, prefix, from string, yield func(Meta, error) bool) error {
+func (p *Pebble) metas(ctx context.Context, id DBID, prefix, from string, yield func(Meta, error) bool) (err error) {
 	h, err := p.acquire(ctx, id)
 	if err != nil {
 		return err
@@ -110,20 +110,21 @@ func (p *Pebble) metas(ctx context.Context, id DBID, prefix, from string, yield 
 	if err != nil {
 		return err
 	}
+	defer func() { err = closeIter(it, err) }()
 	if err := p.shown(h); err != nil {
-		return closeIter(it, err)
+		return err
 	}
 	head := len(metaKey(h.id, ""))
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return closeIter(it, engineErr(err))
+			return engineErr(err)
 		}
 		if !yield(Meta{Key: string(it.Key()[head:]), Value: slices.Clone(v)}, ctx.Err()) || ctx.Err() != nil {
 			break
 		}
 	}
-	return closeIter(it, nil)
+	return nil
 }
 
 // shown fails if what was read may have been reclaimed, or is lost.

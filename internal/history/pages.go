@@ -76,15 +76,19 @@ func (p *Pebble) imageAt(dst []byte, id uint64, no uint32, at uint64) (found boo
 // Pages implements Store.
 func (p *Pebble) Pages(ctx context.Context, id DBID, at uint64, only ...uint32) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
-		h, err := p.acquire(ctx, id)
-		if err == nil {
-			err = p.pages(ctx, h, at, only, yield)
-			p.table.release(h)
-		}
-		if err != nil {
+		if err := p.pagesOf(ctx, id, at, only, yield); err != nil {
 			yield(Page{}, opErr("read pages of", id, err))
 		}
 	}
+}
+
+func (p *Pebble) pagesOf(ctx context.Context, id DBID, at uint64, only []uint32, yield func(Page, error) bool) error {
+	h, err := p.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer p.table.release(h) // also if yield panics
+	return p.pages(ctx, h, at, only, yield)
 }
 
 func (p *Pebble) pages(ctx context.Context, h *handle, at uint64, only []uint32, yield func(Page, error) bool) (err error) {

@@ -266,15 +266,20 @@ func (p *Pebble) Commit(ctx context.Context, id DBID, seq uint64) (*Commit, erro
 // Commits implements Store.
 func (p *Pebble) Commits(ctx context.Context, id DBID, after, upto uint64) iter.Seq2[*Commit, error] {
 	return func(yield func(*Commit, error) bool) {
-		h, err := p.acquire(ctx, id)
-		if err == nil {
-			err = p.commits(ctx, h, after, upto, func(c *Commit) bool { return yield(c, nil) })
-			p.table.release(h)
-		}
+		err := p.commitsOf(ctx, id, after, upto, func(c *Commit) bool { return yield(c, nil) })
 		if err != nil {
 			yield(nil, opErr("read", id, err))
 		}
 	}
+}
+
+func (p *Pebble) commitsOf(ctx context.Context, id DBID, after, upto uint64, fn func(*Commit) bool) error {
+	h, err := p.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer p.table.release(h) // also if fn panics
+	return p.commits(ctx, h, after, upto, fn)
 }
 
 // commits calls fn for the commits, oldest first, until it returns false.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/agentdb/agentdb/internal/catalog"
 	"github.com/agentdb/agentdb/internal/history"
 	"github.com/agentdb/agentdb/internal/tenant"
 )
@@ -106,16 +108,24 @@ func (a *API) exportDatabase(c *call) (any, error) {
 		c.w.WriteHeader(http.StatusOK)
 		return nil, nil
 	}
-	for b, err := range parts {
-		if err != nil && !errors.Is(err, tenant.ErrNotFound) && c.Context().Err() == nil {
-			a.cfg.Logger.ErrorContext(c.Context(), "platform: export", "database", d.Name, "err", err)
-		}
-		if err == nil {
-			_, err = c.w.Write(b)
-		}
-		if err != nil {
-			panic(http.ErrAbortHandler) // the client must not take it for all
-		}
+	if !a.send(c, &d, parts) {
+		panic(http.ErrAbortHandler) // the client must not take it for all
 	}
 	return nil, nil
+}
+
+// send writes a file, and reports whether it is whole.
+func (a *API) send(c *call, d *catalog.Database, parts iter.Seq2[[]byte, error]) bool {
+	for b, err := range parts {
+		if err != nil {
+			if !errors.Is(err, tenant.ErrNotFound) && c.Context().Err() == nil {
+				a.cfg.Logger.ErrorContext(c.Context(), "platform: export", "database", d.Name, "err", err)
+			}
+			return false
+		}
+		if _, err := c.w.Write(b); err != nil {
+			return false
+		}
+	}
+	return true
 }
