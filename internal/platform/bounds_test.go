@@ -45,6 +45,7 @@ func TestBounds(t *testing.T) {
 		{422, post, "/v1/databases/a/auth/tokens?subject=" + strings.Repeat("x", 10_000), nil},
 		{422, post, "/v1/databases/a/auth/tokens", object{"fine_grained_permissions": []object{{"t": []string{huge[:60_000]}, "a": []string{"data_read"}}}}},
 		{422, post, "/v1/groups/default/auth/tokens?subject=" + strings.Repeat("x", 10_000), nil},
+		{400, post, "/v1/databases", object{"name": "b", "ttl": "90d", "expires_at": "2100-01-01"}},
 		{400, post, "/v1/auth/api-tokens/a%00b", nil},
 		{400, post, "/v1/auth/api-tokens/a%E2%80%AEb", nil}, // U+202E
 		{400, post, "/v1/auth/api-tokens/%ff", nil},

@@ -255,6 +255,9 @@ func (a *API) describe(c *call, req *newDatabase) (d catalog.Database, err error
 
 // expiry returns the time that a time or a duration stands for.
 func (a *API) expiry(at, ttl string) (time.Time, error) {
+	if ttl != "" && at != "" {
+		return time.Time{}, fail(http.StatusBadRequest, "either expires_at or ttl, not both")
+	}
 	if ttl != "" {
 		life, err := parseLifetime(ttl)
 		if err != nil || life == 0 {

@@ -155,6 +155,9 @@ func cacheKB(open int) int {
 func (d *database) resize(open int) {
 	if kb := cacheKB(open); kb != d.cacheKB {
 		d.cacheKB = kb
+		was := d.guest.active // a session's: it may not do this
+		d.guest.active = false
+		defer func() { d.guest.active = was }()
 		if err := d.conn.Exec(fmt.Sprintf("PRAGMA cache_size=-%d", kb)); err != nil {
 			d.m.cfg.Logger.Warn("resize the page cache", "db", d.name, "err", err)
 		}
