@@ -18,6 +18,7 @@ func (n *Renumbering) Ran(id uint64, before, now *Change, res []wire.OpResult) {
 		}
 		k, was := e.at(results[i]), idKey{e.Table.Name, ran[i].RowID}
 		switch {
+		case e.Op == OpDelete && !e.byRowid(): // by its key: the number may be another's
 		case e.Op == OpDelete:
 			n.ran[was] = placeholder(was.id) // if it is still here: it was refused
 		case e.Op == OpUpdate && ran[i].vain: // here alone

@@ -125,6 +125,28 @@ func testKeyLostInVain(t *testing.T, mode agentdb.SyncMode, gone, ddl, lost bool
 	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), rows)
 }
 
+// TestKeyedRowAtUsedNumber moves a row that has a key to the number that another
+// row gets on the server, and deletes it there: the other keeps that number.
+func TestKeyedRowAtUsedNumber(t *testing.T) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+	}
+	a.exec("INSERT INTO t VALUES (NULL, 'a', '-')")
+	a.sync()
+	p.exec("INSERT INTO t VALUES ('key', 'keyed', '-')")
+	p.exec("INSERT INTO t VALUES (NULL, 'p', '-')")
+	p.exec("UPDATE t SET rowid = 3 WHERE k = 'key'")
+	p.exec("DELETE FROM t WHERE k = 'key'")
+	p.sync()
+	p.exec("UPDATE t SET v = 'changed'")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), "[1a- 3pchanged]")
+	want(t, "its own", fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t")), "[3pchanged]")
+}
+
 // TestPushAfterMove inserts at a push replica a number that another row had on
 // the server, and goes on with that row.
 func TestPushAfterMove(t *testing.T) {
