@@ -8,7 +8,7 @@ import (
 // spareHeap is counted by the collector, but takes no memory: nobody touches
 // it. With a small heap the collector would run dozens of times a second under
 // load; this lets as many bytes of garbage pile up before it does.
-const spareHeap = 16 << 20
+const spareHeap = 8 << 20
 
 // spareThreads go on while others wait in the kernel for the disk: the log's
 // sync alone would keep one of two from the requests now and then, and its end

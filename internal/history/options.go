@@ -11,7 +11,7 @@ import (
 type Options struct {
 	Dir           string       // created if missing; "" with a nil FS: in memory
 	FS            vfs.FS       // nil: the operating system's
-	CacheBytes    int64        // block cache; 0: 16 MB, the operating system caches too
+	CacheBytes    int64        // block cache; 0: 8 MB, the operating system caches too
 	MemTableBytes int64        // size of a memtable, of which there are two or more; 0: 8 MB
 	ImageBytes    int64        // newest images of pages, to store the next ones as differences; 0: 6 MB, <0: none
 	Handles       int          // heads of idle databases kept in memory; 0: 2048
