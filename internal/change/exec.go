@@ -171,8 +171,7 @@ func (x *Executor) Run(c *Change) ([]wire.OpResult, error) {
 				kind = "foreign-key"
 			}
 			if m := x.moving(e); m != nil {
-				x.inVain(m)
-				x.lostInVain(m, e)
+				x.refusedMove(m, e)
 				e.vain = true
 			}
 			if err := x.reject(e, kind, why, nil); err != nil {

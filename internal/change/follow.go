@@ -395,8 +395,7 @@ func (x *Executor) seed(id uint64, op int, e *Event, r wire.OpResult) {
 	k, at := idKey{e.Table.Name, e.NewRowID}, e.at(r)
 	switch m := x.moving(e); {
 	case e.Op == OpUpdate && r.Code == wire.OpRejected:
-		x.inVain(m)
-		x.lostInVain(m, e)
+		x.refusedMove(m, e)
 	case e.Op == OpUpdate:
 		x.done(m, x.went.final(k, id, op))
 		if at != k {

@@ -73,10 +73,12 @@ func (x *Executor) inVain(m *move) {
 	}
 }
 
-// lostInVain is inVain for an update that was to take its row's key away: who means
-// the row by its id alone means the one that has the key, if there is one.
-func (x *Executor) lostInVain(m *move, e *Event) {
+// refusedMove is inVain for an update that was refused. If it was to take its row's
+// key away, who means the row by its id alone means the one that has the key, if
+// there is one.
+func (x *Executor) refusedMove(m *move, e *Event) {
 	if m == nil || !m.lost {
+		x.inVain(m)
 		return
 	}
 	at, was := placeholder(m.from.id), *e
@@ -127,8 +129,7 @@ func (x *Executor) move(r *relation, e *Event) error {
 		x.gained(e)
 	}
 	if e.vain = m != nil && x.rejected(); e.vain {
-		x.inVain(m)
-		x.lostInVain(m, e)
+		x.refusedMove(m, e)
 	} else {
 		x.done(m, e.NewRowID)
 	}

@@ -113,7 +113,7 @@ func (m *Manager) file(ctx context.Context, name string, head history.Head, u *u
 				buf = append(buf[:0], p.Data...)
 				clearer.Clear(buf, p.No)
 			}
-			if !yield(buf, translate(err)) || err != nil {
+			if !yield(buf, err) || err != nil {
 				return
 			}
 		}

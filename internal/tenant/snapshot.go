@@ -100,7 +100,7 @@ func (d *database) pack(ctx context.Context, head history.Head, view *chunkView,
 		nos := chunkOf(c.first, head.DBSize)
 		for p, err := range d.m.pages(ctx, d.id(), head, nos...) {
 			if err != nil {
-				c.err = fmt.Errorf("tenant: snapshot: %w", translate(err))
+				c.err = fmt.Errorf("tenant: snapshot: %w", err)
 				return
 			}
 			c.pages.b = append(c.pages.b, p.Data...)
@@ -160,7 +160,7 @@ func (d *database) readChunks(ctx context.Context, head history.Head, view *chun
 	var c *chunk
 	for p, err := range d.m.pages(ctx, d.id(), head, missing...) {
 		if err != nil {
-			c = &chunk{err: fmt.Errorf("tenant: snapshot: %w", translate(err)), done: make(chan struct{})}
+			c = &chunk{err: fmt.Errorf("tenant: snapshot: %w", err), done: make(chan struct{})}
 			close(c.done)
 			emit(c)
 			return
