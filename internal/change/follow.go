@@ -134,7 +134,7 @@ func (t *travels) executed(id uint64, c *Change, res []wire.OpResult) {
 		}
 		k := e.at(r)
 		n := t.next[k]
-		lost := e.Op == OpUpdate && r.Code == wire.OpNewID // its key
+		lost := e.Op == OpUpdate && r.Code == wire.OpNewID || e.losesKey() && !e.byRowid() // its key
 		merged := e.Op == OpInsert && r.Code == wire.OpMerged
 		if merged || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID && !lost {
 			n--

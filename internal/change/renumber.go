@@ -27,12 +27,13 @@ type Renumbering struct {
 	final   map[idKey]bool  // ids that are final, see targets
 	ran     map[idKey]int64 // where the acknowledged changes, run again, have put rows, and where these are
 	vain    bool            // it refused anything
+	rows    rows
 }
 
 // NewRenumbering returns a Renumbering on the capture's connection, whose
 // recording must be suspended.
 func NewRenumbering(k *Capture) *Renumbering {
-	return &Renumbering{x: NewExecutor(k), leaving: map[idKey]bool{}, moves: map[idKey]int64{}, pending: map[idKey]bool{}, back: map[idKey]int64{}, undone: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}, ran: map[idKey]int64{}}
+	return &Renumbering{x: NewExecutor(k), leaving: map[idKey]bool{}, moves: map[idKey]int64{}, pending: map[idKey]bool{}, back: map[idKey]int64{}, undone: map[idKey]bool{}, given: map[idKey]bool{}, kept: map[idKey]bool{}, refused: map[idKey]bool{}, ran: map[idKey]int64{}, rows: newRows()}
 }
 
 // Since tells, in order, about the commits since the state before the changes:
@@ -137,6 +138,7 @@ func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
 	}
 	in := c.Intents()
 	for i, e := range in {
+		n.rows.intent(c, e)
 		n.x.seed(id, i, e, last[i])
 		if !half(in, i) {
 			n.walk(e)
@@ -199,6 +201,7 @@ func (n *Renumbering) Pending(c *Change) {
 	}
 	in := c.Intents()
 	for i, e := range in {
+		n.rows.intent(c, e)
 		if half(in, i) {
 			continue
 		}

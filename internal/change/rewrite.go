@@ -8,6 +8,7 @@ func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
 	out := c.IntentsOnly()
 	for i := range out.Events {
 		e := &out.Events[i]
+		was := *e
 		if pending && e.Op == OpInsert && !e.again && !e.Table.NoRowid {
 			n.inserts(idKey{e.Table.Name, e.RowID})
 		}
@@ -19,6 +20,9 @@ func (n *Renumbering) Rewrite(c *Change, pending bool) *Change {
 			e.vain = true
 		default:
 			n.x.ids[m.to] = m.to.id // whatever had it before
+		}
+		if of := n.rows.of[c]; i < len(of) && of[i] != nil {
+			n.rename(of[i], &was, e, pending)
 		}
 	}
 	if pending && !c.Bare() {

@@ -2,6 +2,7 @@ package proof
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/agentdb/agentdb"
@@ -145,6 +146,86 @@ func TestKeyedRowAtUsedNumber(t *testing.T) {
 	a.sync()
 	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), "[1a- 3pchanged]")
 	want(t, "its own", fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t")), "[3pchanged]")
+}
+
+// TestKeyLostWhileMoved takes the key from a row while the answer is on its way that
+// moves it, or puts another at its number, where that can't be undone and done again.
+func TestKeyLostWhileMoved(t *testing.T) {
+	for _, c := range []struct{ name, then, rows, first string }{
+		{"gained and lost", "UPDATE t SET k = 'p'; UPDATE t SET k = NULL", "[1a- 2pchanged]", ""},
+		{"gained and lost in one", "BEGIN; UPDATE t SET k = 'p'; UPDATE t SET k = NULL; COMMIT", "[1a- 2pchanged]", ""},
+		{"gained and lost twice", "UPDATE t SET k = 'p'; UPDATE t SET k = NULL; UPDATE t SET k = 'p'; UPDATE t SET k = NULL", "[1a- 2pchanged]", ""},
+		{"moved, gained and lost", "UPDATE t SET rowid = 5; UPDATE t SET k = 'p'; UPDATE t SET k = NULL", "[1a- 5pchanged]", ""},
+		{"gained, moved and lost", "UPDATE t SET k = 'p'; UPDATE t SET rowid = 5; UPDATE t SET k = NULL", "[1a- 5pchanged]", ""},
+		{"gained, lost and moved", "UPDATE t SET k = 'p'; UPDATE t SET k = NULL; UPDATE t SET rowid = 5", "[1a- 5pchanged]", ""},
+		{"another at its number", "UPDATE t SET k = 'p'; UPDATE t SET rowid = 5; INSERT INTO t (rowid, tok, v) VALUES (1, 'q', '-'); UPDATE t SET k = NULL", "[1a- 5pchanged 6qchanged]", ""},
+		{"lost, then moved", "UPDATE t SET rowid = 6", "[1a- 6pchanged]", "UPDATE t SET k = 'p'; UPDATE t SET k = NULL"},
+		{"lost, then deleted", "DELETE FROM t; INSERT INTO t VALUES (NULL, 'r', '-')", "[1a- 2rchanged]", "UPDATE t SET k = 'p'; UPDATE t SET k = NULL"},
+		{"lost again", "UPDATE t SET k = 'p'; UPDATE t SET k = NULL", "[1a- 2pchanged]", "UPDATE t SET k = 'p'; UPDATE t SET k = NULL"},
+		{"in the way", "INSERT INTO t VALUES ('q', 'q', '-'); UPDATE t SET k = NULL", "[1a- 2pchanged 3qchanged]", ""},
+		{"in the way, in one", "BEGIN; INSERT INTO t VALUES ('q', 'q', '-'); UPDATE t SET k = NULL; COMMIT", "[1a- 2pchanged 3qchanged]", ""},
+		{"in the way, moved", "INSERT INTO t VALUES ('q', 'q', '-'); UPDATE t SET rowid = 7 WHERE tok = 'q'; UPDATE t SET k = NULL", "[1a- 2pchanged 7qchanged]", ""},
+		{"at each other's number", "INSERT INTO t VALUES ('q', 'q', '-'); UPDATE t SET rowid = 9 WHERE tok = 'p'; UPDATE t SET rowid = 1 WHERE tok = 'q'; UPDATE t SET k = NULL", "[1a- 9pchanged 3qchanged]", ""},
+		{"gone", "INSERT INTO t VALUES ('q', 'q', '-'); UPDATE t SET k = NULL WHERE tok = 'q'; DELETE FROM t WHERE tok = 'q'", "[1a- 2pchanged]", ""},
+		{"gone, with another there", "INSERT INTO t VALUES ('q', 'q', '-'); UPDATE t SET k = NULL WHERE tok = 'q'; DELETE FROM t WHERE tok = 'q'; INSERT INTO t VALUES (NULL, 'r', '-')", "[1a- 2pchanged 3rchanged]", ""},
+	} {
+		for _, ddl := range []bool{false, true} {
+			t.Run(fmt.Sprint(c.name, " ddl=", ddl), func(t *testing.T) { testKeyLostWhileMoved(t, c.first, c.then, c.rows, ddl) })
+		}
+	}
+}
+
+func testKeyLostWhileMoved(t *testing.T, first, then, rows string, ddl bool) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+	}
+	a.exec("INSERT INTO t VALUES (NULL, 'a', '-')")
+	a.sync()
+	p.exec("INSERT INTO t VALUES (NULL, 'p', '-');" + first)
+	if ddl {
+		p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+	}
+	p.proxy.do(fault{watch: func(s step) {
+		if s == stepExecuted {
+			p.exec(then)
+		}
+	}})
+	for range 3 {
+		p.sync()
+	}
+	p.exec("UPDATE t SET v = 'changed'")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), rows)
+	want(t, "its own", fmt.Sprint("[1a- ", strings.TrimPrefix(fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), "[")), rows)
+}
+
+// TestNumberAfterKeyLost takes a row's key away, deletes it and inserts another at its
+// number: that one keeps it.
+func TestNumberAfterKeyLost(t *testing.T) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+		x.exec("CREATE VIRTUAL TABLE IF NOT EXISTS f USING fts5(x)")
+	}
+	p.exec("INSERT INTO t VALUES ('key', 'keyed', '-')")
+	p.sync()
+	a.sync()
+	a.exec("INSERT INTO f VALUES ('-')")
+	a.sync()
+	p.exec("UPDATE t SET k = NULL")
+	p.exec("DELETE FROM t")
+	p.exec("INSERT INTO f (rowid, x) VALUES (8, '-')")
+	p.exec("INSERT INTO t VALUES (NULL, 'p', '-')")
+	p.sync()
+	p.exec("UPDATE t SET v = 'changed'")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t")), "[1pchanged]")
+	want(t, "its own", fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t")), "[1pchanged]")
 }
 
 // TestPushAfterMove inserts at a push replica a number that another row had on
