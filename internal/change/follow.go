@@ -132,9 +132,12 @@ func (t *travels) executed(id uint64, c *Change, res []wire.OpResult) {
 		if e.Op != OpInsert && e.Op != OpUpdate || e.Table.NoRowid || r.Code == wire.OpRejected {
 			continue
 		}
+		lost := e.Op == OpUpdate && r.Code == wire.OpNewID || e.losesKey() && !e.byRowid() // its key
+		if !lost && !e.byRowid() {
+			continue // it is known by its key
+		}
 		k := e.at(r)
 		n := t.next[k]
-		lost := e.Op == OpUpdate && r.Code == wire.OpNewID || e.losesKey() && !e.byRowid() // its key
 		merged := e.Op == OpInsert && r.Code == wire.OpMerged
 		if merged || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID && !lost {
 			n--

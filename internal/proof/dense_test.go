@@ -70,6 +70,7 @@ type dense struct {
 	step   int
 	fts    bool // r is a full-text table
 	late   bool // the foreign key is checked at the end of a transaction
+	pair   bool // the key of k is two columns
 	rows   int
 }
 
@@ -103,9 +104,12 @@ func newDense(t *testing.T, node *node, seed uint64, skip map[int]bool) *dense {
 		"CREATE TABLE IF NOT EXISTS t (id " + id + ", tok TEXT, v TEXT, u INTEGER" + unique + ")",
 		"CREATE TABLE IF NOT EXISTS c (id " + id + ", tok TEXT, v TEXT, u INTEGER" + unique + ", p INTEGER REFERENCES t(id) " + follows + ", ptok TEXT)",
 		d.one("CREATE TABLE IF NOT EXISTS r (tok TEXT, v TEXT, u INTEGER"+unique+")", "CREATE VIRTUAL TABLE IF NOT EXISTS r USING fts5(tok, v, u)"),
-		"CREATE TABLE IF NOT EXISTS k (k TEXT PRIMARY KEY, tok TEXT, v TEXT, u INTEGER" + unique + ", p TEXT REFERENCES parent(k) ON DELETE CASCADE)",
+		"CREATE TABLE IF NOT EXISTS k (k TEXT PRIMARY KEY, tok TEXT, v TEXT, u INTEGER" + unique + ", p TEXT REFERENCES parent(k) ON DELETE CASCADE)", // or with a key of two columns, below
 		"CREATE TABLE IF NOT EXISTS parent (k TEXT PRIMARY KEY, u INTEGER UNIQUE)",
 		"CREATE TABLE IF NOT EXISTS child (k TEXT REFERENCES parent(k) DEFERRABLE INITIALLY DEFERRED)",
+	}
+	if d.pair = d.rng.IntN(2) > 0; d.pair {
+		schema[3] = "CREATE TABLE IF NOT EXISTS k (n INTEGER DEFAULT 1, k TEXT, tok TEXT, v TEXT, u INTEGER" + unique + ", p TEXT REFERENCES parent(k) ON DELETE CASCADE, PRIMARY KEY (k, n))"
 	}
 	d.late = strings.HasSuffix(follows, "DEFERRED")
 	d.tables, d.fts = []string{"t", "c", "r", "k"}, strings.Contains(schema[2], "fts5")
@@ -232,7 +236,11 @@ func (d *dense) statement(x *denseAgent, tx *agentdb.Tx) (string, error) {
 	case kind < 2 && table == "k":
 		s = fmt.Sprintf("INSERT INTO k (k, tok, v, u) VALUES (%s, %s, %[2]s, %s)", d.one("NULL", tok), tok, u)
 	case kind >= 6 && kind < 8 && table == "k" && x.push: // else its author doesn't learn the key
-		s = fmt.Sprintf("UPDATE k SET k = %s WHERE tok = %s", d.one("NULL", "tok"), some)
+		set := "k = " + d.one("NULL", "tok")
+		if d.pair && d.rng.IntN(2) > 0 {
+			set = "n = " + d.one("NULL", "1", "2", "rowid, rowid = 2", "3, k = NULL", "4, k = tok")
+		}
+		s = fmt.Sprintf("UPDATE k SET %s WHERE tok = %s", set, some)
 	case kind < 2 && table == "c":
 		parent := "'?'"
 		if ps, _ := agentdb.All[string](ctx, tx, "SELECT tok FROM t ORDER BY tok"); len(ps) > 0 {
@@ -316,7 +324,11 @@ type denseRow struct {
 func (d *dense) look(x *denseAgent, table string) []denseRow {
 	q := "SELECT rowid AS id, tok, v FROM " + table
 	if table == "k" { // one with a key may have any number
-		q = "SELECT iif(k IS NULL, rowid, -1) AS id, tok, v FROM k"
+		keyless := "k IS NULL"
+		if d.pair {
+			keyless += " OR n IS NULL"
+		}
+		q = "SELECT iif(" + keyless + ", rowid, -1) AS id, tok, v FROM k"
 	}
 	if table == "c" {
 		q = "SELECT c.id, c.tok, c.v, c.ptok, t.tok AS pnow FROM c LEFT JOIN t ON t.id = c.p"

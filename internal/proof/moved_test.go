@@ -228,6 +228,30 @@ func TestNumberAfterKeyLost(t *testing.T) {
 	want(t, "its own", fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t")), "[1pchanged]")
 }
 
+// TestNumberAfterKeyed lets others delete a row at whose number rows with keys were
+// before it, until its author has the answer about all of them.
+func TestNumberAfterKeyed(t *testing.T) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+	}
+	p.exec("INSERT INTO t VALUES ('key', 'keyed', '-')")
+	p.exec("DELETE FROM t")
+	p.exec("INSERT INTO t VALUES (NULL, 'p', '-')")
+	p.proxy.do(fault{kind: faultDropAnswer})
+	p.fails()
+	a.sync()
+	a.exec("DELETE FROM t")
+	a.exec("INSERT INTO t VALUES (NULL, 'a', '-')")
+	a.sync()
+	p.sync()
+	p.exec("UPDATE t SET v = 'changed'")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t")), "[1a-]")
+}
+
 // TestPushAfterMove inserts at a push replica a number that another row had on
 // the server, and goes on with that row.
 func TestPushAfterMove(t *testing.T) {
