@@ -300,8 +300,8 @@ func (e *encoder) known(ev *Event) bitset {
 	switch {
 	case e.view == ViewStrict, ev.Op == OpDelete && e.view != ViewEffects:
 		return ev.Known
-	case e.view == ViewEffects && !t.NoRowid:
-		return nil
+	case e.view == ViewEffects && !t.NoRowid && !ev.moved() && !ev.losesKey():
+		return nil // its number says enough
 	}
 	k := newBitset(len(t.Cols))
 	if e.view != ViewEffects {

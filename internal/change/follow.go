@@ -132,7 +132,7 @@ func (t *travels) executed(id uint64, c *Change, res []wire.OpResult) {
 		if e.Op != OpInsert && e.Op != OpUpdate || e.Table.NoRowid || r.Code == wire.OpRejected {
 			continue
 		}
-		lost := e.Op == OpUpdate && r.Code == wire.OpNewID || e.losesKey() && !e.byRowid() // its key
+		lost := e.Op == OpUpdate && r.Code == wire.OpNewID || e.dropsKey()
 		if !lost && !e.byRowid() {
 			continue // it is known by its key
 		}
@@ -233,8 +233,8 @@ func (c *Change) touches(inserts bool) []touch {
 			continue
 		}
 		table := e.rowsOf()
-		if table != "" && e.hasKey() {
-			if inserts && e.losesKey() { // from here on it is known by its id
+		if table != "" && inserts && e.hasKey() {
+			if e.losesKey() { // from here on it is known by its id
 				list = append(list, touch{op: OpInsert, table: table, from: e.NewRowID, to: e.NewRowID})
 			}
 			continue
@@ -270,6 +270,9 @@ func (e *Event) hasKey() bool {
 func (e *Event) losesKey() bool {
 	return e.Op == OpUpdate && slices.ContainsFunc(e.Table.PK, func(i int) bool { return e.Changed.has(i) && e.New[i].IsNull() })
 }
+
+// dropsKey is losesKey of a row that had one: from here on it is known by its id.
+func (e *Event) dropsKey() bool { return e.losesKey() && !e.byRowid() }
 
 // lastDelete returns the index of the last touch of a table's rows if it is a
 // delete, else -1.

@@ -160,7 +160,7 @@ func (n *Renumbering) Acked(id uint64, c *Change, res []wire.OpResult) {
 // went notes where a row is that got the id it asked for, if it has left that
 // since, on the server alone: the results don't say.
 func (n *Renumbering) went(id uint64, op int, e *Event) {
-	if e.Op > OpUpdate || e.again || e.Op == OpUpdate && e.NewRowID == e.RowID || !e.byRowid() || n.x.refersByID(e.Table.Name) {
+	if e.Op > OpUpdate || e.again || n.x.refersByID(e.Table.Name) || !e.dropsKey() && (e.Op == OpUpdate && e.NewRowID == e.RowID || !e.byRowid()) {
 		return
 	}
 	k := idKey{e.Table.Name, e.here()}
@@ -185,7 +185,7 @@ func (n *Renumbering) outcome(e *Event, r wire.OpResult) {
 	case r.Code == wire.OpRejected && e.again:
 	case r.Code == wire.OpRejected && e.Op == OpInsert:
 		n.refused[k] = true
-	case r.Code == wire.OpRejected && e.losesKey() && !e.byRowid() && !follows:
+	case r.Code == wire.OpRejected && e.dropsKey() && !follows:
 		n.moves[k] = placeholder(k.id) // it has only its id here, which may be another's there
 		n.x.setTo(k, n.moves[k])
 	case r.Code == wire.OpRejected && e.NewRowID != e.RowID && !follows && !e.vain:

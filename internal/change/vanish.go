@@ -13,7 +13,7 @@ func (n *Renumbering) Ran(id uint64, before, now *Change, res []wire.OpResult) {
 	results := byOperation(res)
 	ran := now.Intents()
 	for i, e := range before.Intents() {
-		if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID || results[i].Code == wire.OpRejected {
+		if e.Op > OpDelete || e.Table.NoRowid || e.Op == OpUpdate && e.NewRowID == e.RowID && !e.dropsKey() || results[i].Code == wire.OpRejected {
 			continue
 		}
 		k, was := e.at(results[i]), idKey{e.Table.Name, ran[i].RowID}

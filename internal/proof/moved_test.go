@@ -252,6 +252,46 @@ func TestNumberAfterKeyed(t *testing.T) {
 	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t")), "[1a-]")
 }
 
+// TestKeyLostThenMoved takes a row's key away and lets others move the row, before its
+// author has the answer.
+func TestKeyLostThenMoved(t *testing.T) {
+	for i := range 8 {
+		ddl, known, again := i&1 > 0, i&2 > 0, i&4 > 0
+		t.Run(fmt.Sprint("ddl=", ddl, " known=", known, " again=", again), func(t *testing.T) { testKeyLostThenMoved(t, ddl, known, again) })
+	}
+}
+
+func testKeyLostThenMoved(t *testing.T, ddl, known, again bool) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+	}
+	p.exec("INSERT INTO t VALUES ('p', 'p', '-')")
+	if known {
+		p.sync()
+	}
+	p.exec("UPDATE t SET k = NULL")
+	if again {
+		p.exec("UPDATE t SET v = 'again'")
+	}
+	if ddl {
+		p.exec("CREATE TABLE gone (x); DROP TABLE gone")
+	}
+	p.proxy.do(fault{kind: faultDropAnswer})
+	p.fails()
+	a.sync()
+	a.exec("UPDATE t SET rowid = 2")
+	a.exec("INSERT INTO t (rowid, tok, v) VALUES (1, 'a', '-')")
+	a.sync()
+	p.sync()
+	p.exec("UPDATE t SET v = 'changed'")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), "[1a- 2pchanged]")
+	want(t, "its own", fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t")), "[2pchanged]")
+}
+
 // TestPushAfterMove inserts at a push replica a number that another row had on
 // the server, and goes on with that row.
 func TestPushAfterMove(t *testing.T) {
