@@ -343,9 +343,11 @@ func (x *Executor) afterSet(r *relation, e *Event, cur *found, to int64, kind st
 			return err
 		}
 	}
-	if to != e.NewRowID && x.losesKey(r, e) {
-		x.setTo(idKey{e.Table.Name, e.NewRowID}, to)
-		x.note(wire.OpNewID, to)
+	if x.losesKey(r, e) {
+		x.setTo(idKey{e.Table.Name, e.NewRowID}, to) // whatever had it before
+		if to != e.NewRowID {
+			x.note(wire.OpNewID, to)
+		}
 	}
 	return nil
 }

@@ -404,7 +404,7 @@ func (x *Executor) seed(id uint64, op int, e *Event, r wire.OpResult) {
 		x.refusedMove(m, e)
 	case e.Op == OpUpdate:
 		x.done(m, x.went.final(k, id, op))
-		if at != k {
+		if at != k || e.dropsKey() {
 			x.ids[k] = x.went.final(at, id, op)
 		}
 	case e.Op == OpDelete || e.Table.NoRowid || x.refersByID(e.Table.Name):

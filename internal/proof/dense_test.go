@@ -235,7 +235,7 @@ func (d *dense) statement(x *denseAgent, tx *agentdb.Tx) (string, error) {
 			fmt.Sprintf("UPDATE k SET p = (SELECT k FROM parent WHERE k = 'k%d') WHERE rowid %% 2 = %d", p, p%2), fmt.Sprintf("DELETE FROM parent WHERE k = 'k%d' AND k NOT IN (SELECT k FROM child)", p))
 	case kind < 2 && table == "k":
 		s = fmt.Sprintf("INSERT INTO k (k, tok, v, u) VALUES (%s, %s, %[2]s, %s)", d.one("NULL", tok), tok, u)
-	case kind >= 6 && kind < 8 && table == "k" && x.push: // else its author doesn't learn the key
+	case kind >= 6 && kind < 8 && table == "k" && (x.push || some < "'c"): // a push replica doesn't learn the key
 		set := "k = " + d.one("NULL", "tok")
 		if d.pair && d.rng.IntN(2) > 0 {
 			set = "n = " + d.one("NULL", "1", "2", "rowid, rowid = 2", "3, k = NULL", "4, k = tok")

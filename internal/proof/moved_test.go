@@ -292,6 +292,39 @@ func testKeyLostThenMoved(t *testing.T, ddl, known, again bool) {
 	want(t, "its own", fmt.Sprint(p.texts("SELECT rowid || tok || v FROM t")), "[2pchanged]")
 }
 
+// TestKeyLostWhereOthersWere takes a row's key away at a number that somebody else's
+// row had before it was moved.
+func TestKeyLostWhereOthersWere(t *testing.T) {
+	for _, mode := range []agentdb.SyncMode{agentdb.SyncFull, agentdb.SyncPush} {
+		for _, lost := range []bool{false, true} {
+			t.Run(fmt.Sprint(mode, " lost=", lost), func(t *testing.T) { testKeyLostWhereOthersWere(t, mode, lost) })
+		}
+	}
+}
+
+func testKeyLostWhereOthersWere(t *testing.T, mode agentdb.SyncMode, lost bool) {
+	l := newLabHere(t)
+	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", mode)
+	a.exec("CREATE TABLE t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+	a.sync()
+	p.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+	p.sync()
+	a.exec("INSERT INTO t VALUES ('a', 'a', '-')")
+	a.sync()
+	a.exec("UPDATE t SET rowid = 8")
+	a.sync()
+	p.exec("INSERT INTO t VALUES ('p', 'p', '-')")
+	p.exec("UPDATE t SET k = NULL")
+	if lost {
+		p.proxy.do(fault{kind: faultDropAnswer})
+		p.fails()
+	}
+	p.exec("UPDATE t SET v = 'changed'")
+	p.sync()
+	a.sync()
+	want(t, "rows", fmt.Sprint(a.texts("SELECT rowid || tok || v FROM t ORDER BY tok")), "[8a- 1pchanged]")
+}
+
 // TestPushAfterMove inserts at a push replica a number that another row had on
 // the server, and goes on with that row.
 func TestPushAfterMove(t *testing.T) {
