@@ -39,14 +39,14 @@ func (p *Pebble) append(ctx context.Context, id DBID, expect Head, commits []*Ne
 	if err != nil {
 		return nil, err
 	}
-	pending, err := p.appendTo(h, expect, commits)
+	pending, err := p.appendTo(h, expect, commits, size)
 	if err != nil {
 		p.table.release(h) // else the request owns the reference
 	}
 	return pending, err
 }
 
-func (p *Pebble) appendTo(h *handle, expect Head, commits []*NewCommit) (*Pending, error) {
+func (p *Pebble) appendTo(h *handle, expect Head, commits []*NewCommit, size int) (_ *Pending, err error) {
 	head, gen, err := h.accepted()
 	switch {
 	case err != nil:
@@ -56,14 +56,19 @@ func (p *Pebble) appendTo(h *handle, expect Head, commits []*NewCommit) (*Pendin
 	case len(commits) == 0:
 		return nil, ErrInvalid
 	}
-	p.commit.reserve()
+	large := p.commit.reserve(size)
+	defer func() {
+		if large && err != nil {
+			p.commit.leave()
+		}
+	}()
 	e := encoder{id: h.id, batch: p.db.NewBatch(), head: head, h: h, gen: gen, images: p.images, least: math.MaxUint32}
 	heads := make([]Head, len(commits))
 	for i, c := range commits {
 		heads[i] = e.commit(c)
 	}
 	pending, resolve := NewPending(heads)
-	r := &request{batch: e.batch, h: h, isAppend: true, head: e.head, done: func(err error) {
+	r := &request{batch: e.batch, h: h, isAppend: true, large: large, head: e.head, done: func(err error) {
 		resolve(opErr("append to", h.name, err))
 	}}
 	h.mu.Lock()

@@ -10,8 +10,12 @@ import (
 )
 
 const (
-	// queueBytes is how much may be queued before Append waits.
+	// queueBytes is how much of small writes may be queued before Append waits.
 	queueBytes = 64 << 20
+	// largeBytes is from which size on an append lets others overtake it, and
+	// maxLarge how many such are encoded, queued or being written at a time.
+	largeBytes = 4 << 20
+	maxLarge   = 2
 	// syncsInFlight is how many writes may wait for their sync. The log syncs
 	// all that were applied meanwhile at once, so this bounds the group.
 	syncsInFlight = 256
@@ -49,13 +53,17 @@ type request struct {
 	isAppend bool
 	head     Head // becomes the durable head if isAppend
 	exempt   bool // not subject to admission: it frees space
+	large    bool // it has one of the places for large ones
+	late     bool // it is queued with them
 	done     func(error)
 }
 
 // committer takes all writes in one order: one goroutine applies them, another
 // one waits for their syncs, in the same order. The grouping is left to the
 // engine's log, whose next sync covers all that was written since the last one
-// began; merging the writes into one batch here was measured to be slower.
+// began; merging the writes into one batch here was measured to be slower. The
+// order is that in which they came, but that before a large write, and before
+// what must come after it, all small ones go that wait.
 type committer struct {
 	db      *pebble.DB
 	table   *table
@@ -66,10 +74,13 @@ type committer struct {
 
 	mu     sync.Mutex
 	work   sync.Cond // signalled when the queue or stop changes
-	space  sync.Cond // broadcast when queued shrinks
+	space  sync.Cond // broadcast when queued or large shrinks
 	queue  []*request
-	queued int  // bytes in queue
-	stop   bool // drain and end
+	queued int             // bytes in queue
+	late   []*request      // large ones, and those that must come after one
+	behind map[*handle]int // of which handles there are such, not yet applied; nil for all
+	large  int             // places for large ones that are taken
+	stop   bool            // drain and end
 
 	err atomic.Pointer[error] // why the engine is dead
 	end chan struct{}         // closed when it is
@@ -88,7 +99,7 @@ type syncing struct {
 func newCommitter(db *pebble.DB, t *table, admit func() error, failed func(error)) *committer {
 	c := &committer{
 		db: db, table: t, admit: admit, failed: failed,
-		syncing: make(chan syncing, syncsInFlight), end: make(chan struct{}),
+		syncing: make(chan syncing, syncsInFlight), end: make(chan struct{}), behind: map[*handle]int{},
 	}
 	c.work.L, c.space.L = &c.mu, &c.mu
 	c.wg.Add(2)
@@ -106,13 +117,30 @@ func (c *committer) close() {
 	c.wg.Wait()
 }
 
-// reserve waits until the queue has room.
-func (c *committer) reserve() {
+// reserve waits until there is room for an append of some size, and reports
+// whether it took one of the places for large ones.
+func (c *committer) reserve(size int) (large bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if large = size > largeBytes; large {
+		for c.large >= maxLarge {
+			c.space.Wait()
+		}
+		c.large++
+		return true
+	}
 	for c.queued > queueBytes {
 		c.space.Wait()
 	}
+	return false
+}
+
+// leave gives the place of a large one back.
+func (c *committer) leave() {
+	c.mu.Lock()
+	c.large--
+	c.space.Broadcast()
+	c.mu.Unlock()
 }
 
 // enqueue never blocks: it is called under the lock of the handle.
@@ -120,22 +148,41 @@ func (c *committer) enqueue(r *request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.size = r.batch.Len()
+	c.work.Signal()
+	// What belongs to no handle may be about any.
+	if r.late = r.large || c.behind[r.h] > 0 || r.h == nil && len(c.behind) > 0 || c.behind[nil] > 0; r.late {
+		c.late = append(c.late, r)
+		c.behind[r.h]++
+		return
+	}
 	c.queue = append(c.queue, r)
 	c.queued += r.size
-	c.work.Signal()
 }
 
-// take waits for work and returns all of it; nil means stop.
+// take waits for work and returns what comes next; nil means stop.
 func (c *committer) take() []*request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) == 0 && !c.stop {
+	for len(c.queue) == 0 && len(c.late) == 0 && !c.stop {
 		c.work.Wait()
 	}
 	q := c.queue
 	c.queue, c.queued = nil, 0
+	if len(c.late) > 0 {
+		q = append(q, c.late[0])
+		c.late = c.late[1:]
+	}
 	c.space.Broadcast()
 	return q
+}
+
+// taken says that a late request has its place in the order.
+func (c *committer) taken(r *request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.behind[r.h]--; c.behind[r.h] == 0 {
+		delete(c.behind, r.h)
+	}
 }
 
 func (c *committer) apply() {
@@ -151,6 +198,9 @@ func (c *committer) apply() {
 				c.abort(r, err)
 			} else {
 				c.syncing <- syncing{r: r}
+			}
+			if r.late {
+				c.taken(r)
 			}
 		}
 	}
@@ -224,6 +274,9 @@ func (c *committer) resolve(r *request, err error) {
 		c.stats.Aborted++
 	}
 	c.statsMu.Unlock()
+	if r.large {
+		c.leave()
+	}
 	if r.h != nil {
 		r.h.resolve(r, err)
 	}
