@@ -344,7 +344,13 @@ func (d *dense) look(x *denseAgent, table string) []denseRow {
 // each row has its author's final update.
 func (d *dense) check(final bool) (wrong []string) {
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	same(d.t, d.agents[2].path, d.agents[3].path)
+	a, b := inspect(d.t, d.agents[2].path), inspect(d.t, d.agents[3].path)
+	for _, s := range []*state{a, b} { // an insert that is ignored may raise the counter, at one of them alone
+		delete(s.rows, "sqlite_sequence")
+	}
+	if diff := a.diff(b); diff != "" {
+		say("a (<) and b (>) differ: %s", diff)
+	}
 	for _, table := range d.tables {
 		byID, byTok := map[int64]denseRow{}, map[string]denseRow{}
 		for _, r := range d.look(d.agents[2], table) {
