@@ -125,6 +125,9 @@ func (c *Conn) open(path string, o Options, immutable bool) error {
 			return err
 		}
 	}
+	if err := c.ownRandomblob(); err != nil {
+		return err
+	}
 	c.setBusyTimeout(o.BusyTimeout)
 	return c.configure(path, o)
 }
