@@ -29,7 +29,10 @@ func TestKillExpiry(t *testing.T) {
 	data, dir := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "expired")
 	api := platform.NewClient(platform.Config{BaseURL: "http://" + addr + "/v1/"})
 	cmd := startServer(t, addr, data, "--expired-export", dir)
-	const databases = 40
+	databases := 40
+	if testing.Short() {
+		databases = 24
+	}
 	if _, err := api.Databases.Create(t.Context(), "base", platform.CreateOptions{FromDump: strings.NewReader(dump(dumpRows))}); err != nil {
 		t.Fatal(err)
 	}

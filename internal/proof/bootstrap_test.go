@@ -48,7 +48,11 @@ func TestKillBootstrap(t *testing.T) {
 	whole := get[string](t, a.DB, "SELECT count(*) || ' ' || sum(n) || ' ' || sum(length(body)) FROM memory")
 	rng := rand.New(rand.NewPCG(baseSeed(), 11))
 	ends := map[string]int{}
-	for i := range 4 * *flagKills {
+	kills := 4 * *flagKills
+	if testing.Short() {
+		kills = *flagKills
+	}
+	for i := range kills {
 		path := filepath.Join(l.dir, fmt.Sprint("killed", i, ".db"))
 		mine := ""
 		if i%4 == 3 { // it has something of its own

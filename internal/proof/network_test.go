@@ -41,8 +41,12 @@ func TestEveryCutAnswer(t *testing.T) {
 	as[0].exec(notes)
 	as[0].exec("INSERT INTO notes VALUES ('start')")
 	settle(as...)
+	every := 1
+	if testing.Short() {
+		every = 7
+	}
 	for _, kind := range []faultKind{faultCutAnswer, faultCutCleanly} {
-		for n := 1; ; n++ {
+		for n := 1; ; n += every {
 			text := fmt.Sprintf("%d/%d", kind, n)
 			as[0].exec("INSERT INTO notes VALUES (?)", text)
 			as[0].sync()
@@ -75,7 +79,11 @@ func TestCutSnapshot(t *testing.T) {
 	a.exec(notes)
 	a.exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO notes SELECT hex(randomblob(40)) FROM n")
 	a.sync()
-	for i := range 24 {
+	cuts := 24
+	if testing.Short() {
+		cuts = 8
+	}
+	for i := range cuts {
 		b := l.agent(fmt.Sprint("b", i), agentdb.SyncFull)
 		if i%2 == 0 {
 			b.exec("CREATE TABLE mine (x)")
@@ -85,7 +93,7 @@ func TestCutSnapshot(t *testing.T) {
 		if i%4 >= 2 {
 			kind = faultCutCleanly
 		}
-		b.proxy.do(fault{kind: kind, part: float64(i) / 24}, fault{kind: kind, at: -1})
+		b.proxy.do(fault{kind: kind, part: float64(i) / float64(cuts)}, fault{kind: kind, at: -1})
 		b.fails()
 		b.fails()
 		want(t, "rows after a cut", get[int](t, b.DB, "SELECT count(*) FROM sqlite_schema WHERE name = 'notes'"), 0)
