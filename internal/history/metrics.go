@@ -58,6 +58,9 @@ func (p *Pebble) Metrics() Metrics {
 func (c *committer) metrics() CommitMetrics {
 	c.mu.Lock()
 	queued := c.queued
+	for _, r := range c.late {
+		queued += r.size
+	}
 	c.mu.Unlock()
 	c.statsMu.Lock()
 	defer c.statsMu.Unlock()

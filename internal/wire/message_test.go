@@ -367,8 +367,12 @@ func TestFrames(t *testing.T) {
 // are there.
 func TestClaimsCostNothing(t *testing.T) {
 	claim := append(binary.AppendUvarint(nil, 1<<30), "but few bytes"...)
-	if n := allocated(func() { _, _ = ReadFrame(bytes.NewReader(claim), nil, 1<<30) }); n > 1<<20 {
-		t.Errorf("%d bytes were allocated for a claim", n)
+	least := uint64(math.MaxUint64) // what was allocated before is counted late now and then
+	for range 3 {
+		least = min(least, allocated(func() { _, _ = ReadFrame(bytes.NewReader(claim), nil, 1<<30) }))
+	}
+	if least > 1<<20 {
+		t.Errorf("%d bytes were allocated for a claim", least)
 	}
 }
 
