@@ -50,7 +50,7 @@ func TestKillBootstrap(t *testing.T) {
 	ends := map[string]int{}
 	kills := 4 * *flagKills
 	if testing.Short() {
-		kills = *flagKills
+		kills = 2
 	}
 	for i := range kills {
 		path := filepath.Join(l.dir, fmt.Sprint("killed", i, ".db"))
