@@ -219,8 +219,8 @@ type touch struct {
 	ddl      *Statement // of OpDDL: it gives a table another name
 }
 
-// touches returns what the change's effects did to the ids of rows that are known
-// by nothing else, without the inserts unless they are wanted. An update of a
+// touches returns what the change's effects did to ids of rows: with the inserts,
+// if they are wanted, those of rows that are known by nothing else. An update of a
 // full-text row is one, though it deletes the row and inserts it again.
 func (c *Change) touches(inserts bool) []touch {
 	var list []touch

@@ -8,6 +8,18 @@ import (
 	"github.com/agentdb/agentdb"
 )
 
+// keyed returns a full replica and one of some mode, with a table whose rows have a
+// key, or a NULL there.
+func keyed(t *testing.T, mode agentdb.SyncMode) (a, p *agent) {
+	t.Helper()
+	l := newLabHere(t)
+	a, p = l.agent("a", agentdb.SyncFull), l.agent("p", mode)
+	for _, x := range []*agent{a, p} {
+		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
+	}
+	return a, p
+}
+
 // TestKeyBecomesNull takes a row's key away, so that its number is its only
 // name, while that number is another row's on the server.
 func TestKeyBecomesNull(t *testing.T) {
@@ -49,11 +61,7 @@ func TestKeyAgain(t *testing.T) {
 // TestKeyLostAtUsedNumber takes a row's key away whose number was another row's
 // that the push replica is told of in the same answer.
 func TestKeyLostAtUsedNumber(t *testing.T) {
-	l := newLabHere(t)
-	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
-	for _, x := range []*agent{a, p} {
-		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
-	}
+	a, p := keyed(t, agentdb.SyncPush)
 	a.exec("INSERT INTO t VALUES ('a', 'a', '-'), (NULL, 'gone', '-')")
 	a.sync()
 	p.sync()
@@ -129,11 +137,7 @@ func testKeyLostInVain(t *testing.T, mode agentdb.SyncMode, gone, ddl, lost bool
 // TestKeyedRowAtUsedNumber moves a row that has a key to the number that another
 // row gets on the server, and deletes it there: the other keeps that number.
 func TestKeyedRowAtUsedNumber(t *testing.T) {
-	l := newLabHere(t)
-	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
-	for _, x := range []*agent{a, p} {
-		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
-	}
+	a, p := keyed(t, agentdb.SyncPush)
 	a.exec("INSERT INTO t VALUES (NULL, 'a', '-')")
 	a.sync()
 	p.exec("INSERT INTO t VALUES ('key', 'keyed', '-')")
@@ -176,11 +180,7 @@ func TestKeyLostWhileMoved(t *testing.T) {
 }
 
 func testKeyLostWhileMoved(t *testing.T, first, then, rows string, ddl bool) {
-	l := newLabHere(t)
-	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
-	for _, x := range []*agent{a, p} {
-		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
-	}
+	a, p := keyed(t, agentdb.SyncPush)
 	a.exec("INSERT INTO t VALUES (NULL, 'a', '-')")
 	a.sync()
 	p.exec("INSERT INTO t VALUES (NULL, 'p', '-');" + first)
@@ -231,11 +231,7 @@ func TestNumberAfterKeyLost(t *testing.T) {
 // TestNumberAfterKeyed lets others delete a row at whose number rows with keys were
 // before it, until its author has the answer about all of them.
 func TestNumberAfterKeyed(t *testing.T) {
-	l := newLabHere(t)
-	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
-	for _, x := range []*agent{a, p} {
-		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
-	}
+	a, p := keyed(t, agentdb.SyncPush)
 	p.exec("INSERT INTO t VALUES ('key', 'keyed', '-')")
 	p.exec("DELETE FROM t")
 	p.exec("INSERT INTO t VALUES (NULL, 'p', '-')")
@@ -262,11 +258,7 @@ func TestKeyLostThenMoved(t *testing.T) {
 }
 
 func testKeyLostThenMoved(t *testing.T, ddl, known, again bool) {
-	l := newLabHere(t)
-	a, p := l.agent("a", agentdb.SyncFull), l.agent("p", agentdb.SyncPush)
-	for _, x := range []*agent{a, p} {
-		x.exec("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, tok TEXT, v TEXT)")
-	}
+	a, p := keyed(t, agentdb.SyncPush)
 	p.exec("INSERT INTO t VALUES ('p', 'p', '-')")
 	if known {
 		p.sync()
