@@ -30,8 +30,6 @@ func runOnce() error {
 	return db.Close()
 }
 
-const bootRows = 60_000
-
 // TestKillBootstrap kills agents while their files get a snapshot, most of them
 // while its pages are put behind the file's end: the file has nothing of it or
 // everything, before and after the next sync.
@@ -39,7 +37,11 @@ func TestKillBootstrap(t *testing.T) {
 	l := newLab(t)
 	a := l.agent("a", agentdb.SyncFull)
 	a.exec("CREATE TABLE memory (id INTEGER PRIMARY KEY, body TEXT, n INT); CREATE INDEX by_n ON memory (n)")
-	a.exec("WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ?) INSERT INTO memory SELECT i, hex(randomblob(200)), i % 7 FROM c", bootRows)
+	rows, kills := 60_000, 4**flagKills
+	if testing.Short() {
+		rows, kills = 20_000, 2
+	}
+	a.exec("WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ?) INSERT INTO memory SELECT i, hex(randomblob(200)), i % 7 FROM c", rows)
 	a.sync()
 	info, err := os.Stat(a.path)
 	if err != nil {
@@ -48,10 +50,6 @@ func TestKillBootstrap(t *testing.T) {
 	whole := get[string](t, a.DB, "SELECT count(*) || ' ' || sum(n) || ' ' || sum(length(body)) FROM memory")
 	rng := rand.New(rand.NewPCG(baseSeed(), 11))
 	ends := map[string]int{}
-	kills := 4 * *flagKills
-	if testing.Short() {
-		kills = 2
-	}
 	for i := range kills {
 		path := filepath.Join(l.dir, fmt.Sprint("killed", i, ".db"))
 		mine := ""
